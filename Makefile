@@ -1,0 +1,41 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# Each sets up what is missing; a second call sets nothing up again.
+
+PYTHON ?= python3
+MODEL := smollm2:135m
+VENV := .venv
+
+.PHONY: demo test check protos clean
+
+# Three devices answer a question.
+demo: $(VENV)/installed
+	@$(VENV)/bin/mesh pull $(MODEL)
+	@$(VENV)/bin/mesh demo
+
+# Every check and every test.
+test: $(VENV)/installed-dev
+	@$(VENV)/bin/mesh pull $(MODEL)
+	@scripts/check
+	@scripts/test
+
+check: $(VENV)/installed-dev
+	@scripts/check
+
+protos: $(VENV)/installed-dev
+	@scripts/protos
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is too old: the mesh needs Python 3.11 or newer; try: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,70 @@
+"""The Compute port on torch.
+
+Owns two threads: one runs frames, one after the other; one loads weights, so that loading holds up no
+frame. torch is imported on the first of them, because that takes seconds in which the node can already
+be found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeVar
+
+from mesh.adapters.disk_library import DiskLibrary
+from mesh.ports import Sampled, Step
+from mesh.types import Hidden, Sampling, SessionId, StageKey
+
+if TYPE_CHECKING:
+    from mesh.adapters.torch_engine import TorchEngine
+
+T = TypeVar("T")
+
+
+class TorchCompute:
+    """The Compute port of this device."""
+
+    def __init__(self, library: DiskLibrary, num_threads: int) -> None:
+        self._library = library
+        self._num_threads = num_threads
+        self._runner = ThreadPoolExecutor(1, "compute")
+        self._loader = ThreadPoolExecutor(1, "load")
+        self._engine: Future[TorchEngine] = self._runner.submit(self._start)
+
+    async def load(self, key: StageKey) -> int:
+        """Load a span; see the port."""
+        path, spec = await self._library.path_of(key.digest), await self._library.spec_of(key.digest)
+        return await self._on(self._loader, lambda engine: engine.load(key, path, spec))
+
+    async def unload(self, key: StageKey) -> None:
+        """Free a span; see the port."""
+        await self._on(self._runner, lambda engine: engine.unload(key))
+
+    async def open(self, session_id: SessionId, key: StageKey, context: int, sampling: Sampling) -> None:
+        """Allot a cache; see the port."""
+        await self._on(self._runner, lambda engine: engine.open(session_id, key, context, sampling))
+
+    async def run(self, step: Step) -> Hidden | Sampled | None:
+        """Run one frame; see the port."""
+        return await self._on(self._runner, lambda engine: engine.run(step))
+
+    async def close_session(self, session_id: SessionId) -> None:
+        """Free a cache; see the port."""
+        await self._on(self._runner, lambda engine: engine.close(session_id))
+
+    def close(self) -> None:
+        """End the threads when their work is done; nothing may be called after."""
+        self._runner.shutdown(wait=False, cancel_futures=True)
+        self._loader.shutdown(wait=False, cancel_futures=True)
+
+    async def _on(self, threads: ThreadPoolExecutor, work: Callable[[TorchEngine], T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(threads, lambda: work(self._engine.result()))
+
+    def _start(self) -> TorchEngine:
+        # The thread's own setting: OpenMP keeps the number of threads for each thread that asks.
+        import_module("torch").set_num_threads(self._num_threads)
+        engine: TorchEngine = import_module("mesh.adapters.torch_engine").TorchEngine()
+        return engine

@@ -1,0 +1,83 @@
+"""The way into a mesh for an app: `mesh.connect`.
+
+Owns how a gateway is found. The name of this module is not `connect`, because importing a module of that
+name would put it in the place of the function `mesh.connect`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
+
+from mesh.adapters.grpc_transport import GrpcTransport
+from mesh.adapters.zeroconf_discovery import ZeroconfDiscovery
+from mesh.client import Client
+from mesh.config import DEFAULT_MESH, Timing
+from mesh.errors import MeshError, NoDevices, NotAMesh
+from mesh.link import Link, open_link
+from mesh.messages import PROTOCOL, Hello
+from mesh.ports import Appeared, Discovery, Transport
+from mesh.types import Address
+
+_LOOPBACK_SHARE = 0.5  # of the waiting time, for agents of this machine, before the network is asked
+
+
+@asynccontextmanager
+async def connect(
+    peer: str | None = None, *, mesh: str = DEFAULT_MESH, wait_s: float = 2.0
+) -> AsyncIterator[Client]:
+    """Connect to a mesh through one of its nodes.
+
+    `peer` names a node as HOST:PORT. Without it a node is discovered: on this machine first, then on the
+    local network, for `wait_s` seconds in all. Raises NoDevices when nobody is found, or what is wrong
+    with the node that was.
+    """
+    search = _Search(Hello(PROTOCOL, mesh, None), GrpcTransport())
+    link, address = await search.visit(Address.parse(peer)) if peer else await search.find(wait_s)
+    await link.close()
+    if link.node is None:
+        raise NotAMesh(f"{address} answers, but is no node of a mesh")
+
+    async def opened() -> Link:
+        return (await search.visit(address))[0]
+
+    yield Client(link.node.at(address), opened, random.Random())
+
+
+class _Search:
+    """Looks for a node that answers."""
+
+    def __init__(self, hello: Hello, transport: Transport) -> None:
+        self._hello = hello
+        self._transport = transport
+        self._failure: MeshError | None = None
+
+    async def visit(self, address: Address) -> tuple[Link, Address]:
+        """Open a link to a node."""
+        return await open_link(self._transport, address, self._hello, Timing().dial_s), address
+
+    async def find(self, wait_s: float) -> tuple[Link, Address]:
+        """Open a link to the first node that is discovered and answers."""
+        for loopback_only, share in ((True, _LOOPBACK_SHARE), (False, 1 - _LOOPBACK_SHARE)):
+            with suppress(TimeoutError, OSError):  # OSError: this machine is on no network
+                async with asyncio.timeout(wait_s * share):
+                    return await self._discover(ZeroconfDiscovery(loopback_only=loopback_only))
+        raise self._failure or NoDevices(
+            f"no device of mesh '{self._hello.mesh}' was found within {wait_s:g} s; "
+            "start one with `mesh up`, or name one with --peer HOST:PORT"
+        )
+
+    async def _discover(self, discovery: Discovery) -> tuple[Link, Address]:
+        try:
+            async with aclosing(discovery.watch()) as sightings:
+                async for sighting in sightings:
+                    if isinstance(sighting, Appeared) and sighting.record.mesh == self._hello.mesh:
+                        try:
+                            return await self.visit(sighting.record.address)
+                        except MeshError as error:
+                            self._failure = error
+            raise TimeoutError
+        finally:
+            await discovery.close()

@@ -1,0 +1,51 @@
+"""Settings of a node that are not a property of its device.
+
+Owns the numbers that tune the mesh, each with its reason. Values are frozen; tests and scenarios make
+others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DEFAULT_MESH = "home"
+"""Name of the mesh where none is given."""
+
+MAX_MESSAGE_BYTES = 16 * 2**20
+"""Largest message on the wire. The largest we send is a frame of MAX_FRAME_POSITIONS in bf16, 8 MiB at a
+hidden size of 8,192; the rest is room for float32. A peer cannot make us allot more than this."""
+
+MAX_FRAME_POSITIONS = 512
+"""Positions in one frame; longer prompts go in several, which also fills the pipeline."""
+
+MAX_CONVERSATION_BYTES = 8 * 2**20
+"""Text in one chat request; far more than any context holds, and fits a message with room to spare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long the mesh waits, in seconds."""
+
+    heartbeat_interval_s: float = 0.5
+    suspect_after_s: float = 1.5
+    """Three heartbeats missed."""
+    lost_after_s: float = 3.0
+    """Six heartbeats missed: a loaded device that skips a few is not declared dead."""
+    forget_after_s: float = 120.0
+    """How long a node that is gone stays on the list."""
+    dial_s: float = 3.0
+    """For a channel and its handshake."""
+    load_s: float = 120.0
+    """For a stage to be read from disk and packed: gigabytes on a slow card."""
+    stall_s: float = 30.0
+    """The longest wait for a token, first or next, before the answer fails."""
+    close_s: float = 1.0
+    """For saying goodbye."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """How models are placed."""
+
+    context_step: int = 1024
+    """A plan allots the context a request needs, rounded up to this, so that plans are stable."""

@@ -1,0 +1,207 @@
+"""The seams between the mesh and the world: what roles may ask for, and nothing else.
+
+Each port has a real implementation in `mesh.adapters` or `mesh.store` and a simulated one in
+`simulator`; one contract suite runs on both. The event loop is the clock and needs no port.
+Deadlines are the caller's: use `asyncio.timeout` around a call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mesh.config import MAX_MESSAGE_BYTES
+from mesh.errors import MalformedMessage
+from mesh.spec import ModelSpec
+from mesh.types import (
+    Address,
+    ChatMessage,
+    Digest,
+    Hidden,
+    ModelRef,
+    NodeId,
+    NodeRecord,
+    Payload,
+    Sampling,
+    SessionId,
+    StageKey,
+)
+
+
+class Channel(Protocol):
+    """An ordered, reliable path of whole messages to one peer."""
+
+    async def send(self, message: bytes) -> None:
+        """Hand over one message; waits while the peer is slower than we are.
+
+        Messages arrive whole and in order of the calls. Raises ChannelClosed once the channel is closed
+        or broken, MalformedMessage for one above MAX_MESSAGE_BYTES. That a send returned does not mean
+        that the message arrived. Cancelled before it returns, the channel must be closed.
+        """
+
+    async def receive(self) -> bytes:
+        """Return the next message; raise ChannelClosed when the peer has closed or the path broke.
+
+        Messages that the peer sent before it closed are all delivered first.
+        """
+
+    async def close(self) -> None:
+        """Stop both directions and free what the channel holds; never raises, and may be called twice."""
+
+
+def check_message_size(message: bytes) -> None:
+    """Raise MalformedMessage for a message that no peer would take; Channels call it to send."""
+    if len(message) > MAX_MESSAGE_BYTES:
+        raise MalformedMessage(f"a message of {len(message)} bytes is above the {MAX_MESSAGE_BYTES} allowed")
+
+
+class Listener(Protocol):
+    """A place where peers can dial."""
+
+    @property
+    def address(self) -> Address:
+        """Where it listens, with the real port if 0 was asked for."""
+
+    async def accept(self) -> Channel:
+        """Return the next channel that a peer opened; raise ChannelClosed once the listener is closed."""
+
+    async def close(self) -> None:
+        """Stop listening and break the channels that it accepted; never raises, may be called twice."""
+
+
+class Transport(Protocol):
+    """Carries messages between nodes."""
+
+    async def listen(self, address: Address) -> Listener:
+        """Start listening; raise AddressInUse, or BadSetting for an address that is not this machine's."""
+
+    async def dial(self, address: Address) -> Channel:
+        """Open a channel; raise PeerUnreachable, or NotAMesh when something else answers there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appeared:
+    """A node is announced at an address, for the first time or with changes."""
+
+    record: NodeRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """A node's announcement was withdrawn, or ran out."""
+
+    node_id: NodeId
+
+
+Sighting = Appeared | Vanished
+
+
+class Discovery(Protocol):
+    """Lets nodes of one local network find each other."""
+
+    async def announce(self, record: NodeRecord) -> None:
+        """Make the node known, or replace what was announced of it before."""
+
+    async def withdraw(self) -> None:
+        """Say goodbye for what was announced; does nothing when nothing was."""
+
+    def watch(self) -> AsyncGenerator[Sighting]:
+        """Yield every node announced now and every change from now on, our own included.
+
+        Records that cannot be read are left out. The same record is not repeated without a change.
+        """
+
+    async def close(self) -> None:
+        """Withdraw and free the network; ends every watch; never raises, may be called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One frame for a stage to compute."""
+
+    session_id: SessionId
+    start: int
+    """Position of the payload's first row; the cache is cut back to it before."""
+    payload: Payload
+    sample: bool
+    """Whether the last stage draws the token that follows the last row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The token at a position, drawn by the last stage."""
+
+    position: int
+    token: int
+
+
+class Compute(Protocol):
+    """Holds stages and runs frames through them. Calls for one session are made one after the other."""
+
+    async def load(self, key: StageKey) -> int:
+        """Bring a span's weights into memory and return their bytes; does nothing if they are there.
+
+        Raises ModelNotPulled, ModelCorrupt or UnsupportedModel.
+        """
+
+    async def unload(self, key: StageKey) -> None:
+        """Free a span's weights; its sessions must be closed before."""
+
+    async def open(self, session_id: SessionId, key: StageKey, context: int, sampling: Sampling) -> None:
+        """Allot a cache of `context` positions for a session on a loaded stage."""
+
+    async def run(self, step: Step) -> Hidden | Sampled | None:
+        """Run one frame: hidden states, or at the last stage the token (None where none was asked for).
+
+        Raises UnknownSession, PositionGap (names both positions), ShapeMismatch or ContextExceeded.
+        """
+
+    async def close_session(self, session_id: SessionId) -> None:
+        """Free a session's cache; does nothing if it is not there."""
+
+
+class Pieces(Protocol):
+    """Turns one answer's tokens into text as they come; never emits half a character."""
+
+    def push(self, token: int) -> str:
+        """Take the next token and return the text that is now complete, maybe none."""
+
+    def finish(self) -> str:
+        """Return what is left; bytes that are no character become U+FFFD."""
+
+
+class TextCodec(Protocol):
+    """A model's tokenizer and chat template."""
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """Tokens that end an answer."""
+
+    def encode_chat(self, messages: Sequence[ChatMessage]) -> tuple[int, ...]:
+        """Render a conversation by the model's template, ready for the assistant's turn, as tokens.
+
+        Control tokens spelled out inside a message stay plain text.
+        """
+
+    def pieces(self) -> Pieces:
+        """Start decoding one answer."""
+
+
+class Library(Protocol):
+    """The models on this device's disk."""
+
+    def models(self) -> Iterable[ModelRef]:
+        """The models that are whole and ready to load, by name."""
+
+    async def spec(self, model: str) -> ModelSpec:
+        """A model's shape; raise UnknownModel, ModelNotPulled, ModelCorrupt or UnsupportedModel."""
+
+    async def spec_of(self, digest: Digest) -> ModelSpec:
+        """The shape of the model with these bytes; raise ModelNotPulled where it is not here."""
+
+    async def codec(self, model: str) -> TextCodec:
+        """A model's tokenizer and template; raises as `spec` does."""
+
+    async def encode_chat(self, model: str, messages: Sequence[ChatMessage]) -> tuple[int, ...]:
+        """TextCodec.encode_chat without keeping the loop from its work, however long the text."""

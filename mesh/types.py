@@ -1,0 +1,310 @@
+"""The words of the mesh as values.
+
+Owns the names and shapes of what the mesh talks about: devices, nodes, spans, plans, settings of one
+request. Must not know how any of it is sent, decided or computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import NewType
+
+from mesh.errors import BadSetting
+
+NodeId = NewType("NodeId", str)
+"""32 hexadecimal digits, made once for a node and kept between its starts."""
+
+SessionId = NewType("SessionId", str)
+"""16 hexadecimal digits, drawn by the gateway."""
+
+Digest = NewType("Digest", str)
+"""sha256 of a model's file, 64 hexadecimal digits: two nodes hold the same model when these are equal."""
+
+
+class DeviceClass(StrEnum):
+    """What kind of thing a device is in the home."""
+
+    PHONE = "phone"
+    CAR = "car"
+    TV = "tv"
+    FRIDGE = "fridge"
+    SPEAKER = "speaker"
+    WATCH = "watch"
+    LAPTOP = "laptop"
+    DESKTOP = "desktop"
+    HUB = "hub"
+
+
+class Precision(StrEnum):
+    """How a stage holds its weights and computes."""
+
+    INT4 = "int4"
+    """Weights in 4 bits by groups of 32, activations in bf16: what devices run."""
+    F32 = "f32"
+    """Everything in float32: the reference."""
+
+
+class Source(StrEnum):
+    """How a node was found."""
+
+    MDNS = "mdns"
+    PEER = "peer"
+    """Its address was given by hand."""
+    CONTACT = "contact"
+    """It dialled us, or a peer told us of it."""
+    SELF = "self"
+
+
+class NodeState(StrEnum):
+    """What a roster believes of a node."""
+
+    JOINED = "joined"
+    """Sighted, not heard yet."""
+    ALIVE = "alive"
+    SUSPECT = "suspect"
+    LOST = "lost"
+    LEFT = "left"
+    """Said goodbye."""
+
+
+class FinishReason(StrEnum):
+    """Why an answer ended."""
+
+    STOP = "stop"
+    """The model ended it."""
+    LENGTH = "length"
+    """It reached max_tokens."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """Where a node listens: a host name or IP address, and a TCP port."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read `HOST:PORT` or `[IPv6]:PORT`; raise BadSetting naming the text."""
+        host, colon, port = text.rpartition(":")
+        bare = host.removeprefix("[").removesuffix("]")
+        if not colon or not bare or not port.isdecimal() or int(port) > 65535:
+            raise BadSetting(f"'{text}' is not an address; write HOST:PORT, for instance 192.168.1.20:7070")
+        return cls(bare, int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A run of consecutive layers, half open: [start, end)."""
+
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.end:
+            raise BadSetting(f"[{self.start}, {self.end}) is not a span of layers")
+
+    @property
+    def num_layers(self) -> int:
+        """How many layers the span has, at least 1."""
+        return self.end - self.start
+
+    def __str__(self) -> str:
+        return f"[{self.start}, {self.end})"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ProtocolVersion:
+    """Version of the wire; nodes of one major version understand each other."""
+
+    major: int
+    minor: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """What a node tells about itself that does not change while it runs."""
+
+    node_id: NodeId
+    name: str
+    device_class: DeviceClass
+    address: Address
+    mesh: str
+    """Name of the mesh that it belongs to; nodes of other meshes are not spoken to."""
+    version: ProtocolVersion
+    incarnation: int
+    """Grows with each start of the node, so that news of an earlier life is known to be old."""
+
+    def at(self, address: Address) -> NodeRecord:
+        """Return the same node at another address."""
+        return replace(self, address=address)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ModelRef:
+    """A model on a device's disk."""
+
+    name: str
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StageKey:
+    """What makes two stages the same: model, span and precision."""
+
+    digest: Digest
+    span: Span
+    precision: Precision
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedStage:
+    """A span with its weights in a node's memory."""
+
+    key: StageKey
+    weights_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """What a node tells about itself with each heartbeat."""
+
+    memory_bytes: int
+    """What the owner lets the mesh use for weights and caches."""
+    used_bytes: int
+    models: tuple[ModelRef, ...] = ()
+    stages: tuple[LoadedStage, ...] = ()
+    num_sessions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One line of the list of devices, as one node sees it."""
+
+    record: NodeRecord
+    state: NodeState
+    source: Source
+    status: NodeStatus | None
+    """None until the node has been heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStage:
+    """A span on the node that is to hold it."""
+
+    node: NodeRecord
+    span: Span
+    weights_bytes: int
+    cache_bytes: int
+    """Keys and values of one session of the plan's context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """For one model: which nodes hold which spans, in order. One stage alone is a route."""
+
+    model: ModelRef
+    precision: Precision
+    context: int
+    """Positions that one session may have."""
+    stages: tuple[PlannedStage, ...]
+
+    def key(self, stage: PlannedStage) -> StageKey:
+        """Name what the stage's node must have loaded."""
+        return StageKey(self.model.digest, stage.span, self.precision)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn from the logits; temperature 0 takes the largest."""
+
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float = 1.0
+    min_p: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(0.0 <= self.temperature < float("inf"), "temperature must be 0 or more")
+        _require(self.top_k is None or self.top_k >= 1, "top_k must be 1 or more, or absent")
+        _require(0.0 < self.top_p <= 1.0, "top_p must be above 0 and at most 1")
+        _require(0.0 <= self.min_p <= 1.0, "min_p must be from 0 to 1")
+        _require(0 <= self.seed < 2**64, "seed must be from 0 to 2^64 - 1")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One turn of a conversation; role is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIds:
+    """Input of stage 0."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Hidden states between two stages: [positions, hidden_size], row by row, little endian.
+
+    bf16 where the precision is int4, float32 where it is f32.
+    """
+
+    data: bytes
+
+
+Payload = TokenIds | Hidden
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One stop of a session's way: a stage on a node."""
+
+    node_id: NodeId
+    address: Address
+    key: StageKey
+
+
+@dataclass(frozen=True, slots=True)
+class StageShare:
+    """Who held which part of the model while an answer was made."""
+
+    node_id: NodeId
+    name: str
+    device_class: DeviceClass
+    span: Span
+    weights_bytes: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What is known when an answer has ended."""
+
+    model: str
+    reason: FinishReason
+    tokens: tuple[int, ...]
+    """Ids of the answer, without the one that ended it."""
+    num_prompt_tokens: int
+    seed: int
+    ttft_s: float
+    """Seconds from the gateway's receipt of the request to the first token."""
+    tokens_per_s: float
+    """Rate between the first token and the last; 0 where there was only one."""
+    stages: tuple[StageShare, ...] = field(default=())
+
+
+def _require(held: bool, message: str) -> None:
+    if not held:
+        raise BadSetting(message)

@@ -1,0 +1,1 @@
+"""Messages ⇄ bytes, and the code generated from protos/."""

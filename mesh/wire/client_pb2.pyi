@@ -1,0 +1,149 @@
+from mesh.wire import node_pb2 as _node_pb2
+from mesh.wire import session_pb2 as _session_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ChatMessage(_message.Message):
+    __slots__ = ("role", "content")
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    role: str
+    content: str
+    def __init__(self, role: _Optional[str] = ..., content: _Optional[str] = ...) -> None: ...
+
+class ChatRequest(_message.Message):
+    __slots__ = ("request_id", "model", "messages", "max_tokens", "sampling", "deadline_s")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_S_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    model: str
+    messages: _containers.RepeatedCompositeFieldContainer[ChatMessage]
+    max_tokens: int
+    sampling: _session_pb2.Sampling
+    deadline_s: float
+    def __init__(self, request_id: _Optional[int] = ..., model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[ChatMessage, _Mapping]]] = ..., max_tokens: _Optional[int] = ..., sampling: _Optional[_Union[_session_pb2.Sampling, _Mapping]] = ..., deadline_s: _Optional[float] = ...) -> None: ...
+
+class Piece(_message.Message):
+    __slots__ = ("request_id", "text", "tokens")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    text: str
+    tokens: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, request_id: _Optional[int] = ..., text: _Optional[str] = ..., tokens: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class StageShare(_message.Message):
+    __slots__ = ("node_id", "name", "device_class", "span", "weights_bytes", "memory_bytes")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_CLASS_FIELD_NUMBER: _ClassVar[int]
+    SPAN_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    node_id: str
+    name: str
+    device_class: str
+    span: _node_pb2.Span
+    weights_bytes: int
+    memory_bytes: int
+    def __init__(self, node_id: _Optional[str] = ..., name: _Optional[str] = ..., device_class: _Optional[str] = ..., span: _Optional[_Union[_node_pb2.Span, _Mapping]] = ..., weights_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+
+class Summary(_message.Message):
+    __slots__ = ("model", "reason", "tokens", "num_prompt_tokens", "seed", "ttft_s", "tokens_per_s", "stages")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    NUM_PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    TTFT_S_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_PER_S_FIELD_NUMBER: _ClassVar[int]
+    STAGES_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    reason: str
+    tokens: _containers.RepeatedScalarFieldContainer[int]
+    num_prompt_tokens: int
+    seed: int
+    ttft_s: float
+    tokens_per_s: float
+    stages: _containers.RepeatedCompositeFieldContainer[StageShare]
+    def __init__(self, model: _Optional[str] = ..., reason: _Optional[str] = ..., tokens: _Optional[_Iterable[int]] = ..., num_prompt_tokens: _Optional[int] = ..., seed: _Optional[int] = ..., ttft_s: _Optional[float] = ..., tokens_per_s: _Optional[float] = ..., stages: _Optional[_Iterable[_Union[StageShare, _Mapping]]] = ...) -> None: ...
+
+class ChatFinished(_message.Message):
+    __slots__ = ("request_id", "summary")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    summary: Summary
+    def __init__(self, request_id: _Optional[int] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ...) -> None: ...
+
+class CancelRequest(_message.Message):
+    __slots__ = ("request_id",)
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    def __init__(self, request_id: _Optional[int] = ...) -> None: ...
+
+class DevicesRequest(_message.Message):
+    __slots__ = ("request_id",)
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    def __init__(self, request_id: _Optional[int] = ...) -> None: ...
+
+class DevicesReply(_message.Message):
+    __slots__ = ("request_id", "devices")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    devices: _containers.RepeatedCompositeFieldContainer[_node_pb2.Device]
+    def __init__(self, request_id: _Optional[int] = ..., devices: _Optional[_Iterable[_Union[_node_pb2.Device, _Mapping]]] = ...) -> None: ...
+
+class PlanRequest(_message.Message):
+    __slots__ = ("request_id", "model", "context")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    model: str
+    context: int
+    def __init__(self, request_id: _Optional[int] = ..., model: _Optional[str] = ..., context: _Optional[int] = ...) -> None: ...
+
+class PlannedStage(_message.Message):
+    __slots__ = ("node", "span", "weights_bytes", "cache_bytes")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    SPAN_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CACHE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    node: _node_pb2.NodeRecord
+    span: _node_pb2.Span
+    weights_bytes: int
+    cache_bytes: int
+    def __init__(self, node: _Optional[_Union[_node_pb2.NodeRecord, _Mapping]] = ..., span: _Optional[_Union[_node_pb2.Span, _Mapping]] = ..., weights_bytes: _Optional[int] = ..., cache_bytes: _Optional[int] = ...) -> None: ...
+
+class Plan(_message.Message):
+    __slots__ = ("model", "precision", "context", "stages")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    STAGES_FIELD_NUMBER: _ClassVar[int]
+    model: _node_pb2.ModelRef
+    precision: str
+    context: int
+    stages: _containers.RepeatedCompositeFieldContainer[PlannedStage]
+    def __init__(self, model: _Optional[_Union[_node_pb2.ModelRef, _Mapping]] = ..., precision: _Optional[str] = ..., context: _Optional[int] = ..., stages: _Optional[_Iterable[_Union[PlannedStage, _Mapping]]] = ...) -> None: ...
+
+class PlanReply(_message.Message):
+    __slots__ = ("request_id", "plan")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    plan: Plan
+    def __init__(self, request_id: _Optional[int] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,251 @@
+"""Messages ⇄ bytes.
+
+Owns the one place where a message's fields meet the wire's. Must not know channels or roles. Two tables
+say how each message is written and read; a test proves that they cover every message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from google.protobuf.message import DecodeError
+from google.protobuf.message import Message as Protobuf
+
+from mesh import messages as m
+from mesh.errors import MalformedMessage, MeshError
+from mesh.types import Hidden, NodeId, Payload, SessionId, TokenIds
+from mesh.wire import client_pb2, link_pb2, session_pb2, stage_pb2
+from mesh.wire import values as v
+from mesh.wire.envelope_pb2 import Envelope
+
+T = TypeVar("T")
+P = TypeVar("P", bound=Protobuf)
+
+
+def encode(message: m.Message) -> bytes:
+    """Return a message's bytes."""
+    field, write = _WRITERS[type(message)]
+    envelope = Envelope()
+    getattr(envelope, field).CopyFrom(write(message))
+    return envelope.SerializeToString()
+
+
+def decode(data: bytes) -> m.Message | None:
+    """Return the message in the bytes; None for one that only a newer minor version knows.
+
+    Raises MalformedMessage where the bytes are no envelope or hold impossible values.
+    """
+    try:
+        envelope = Envelope.FromString(data)
+        field = envelope.WhichOneof("message")
+        return _READERS[field](getattr(envelope, field)) if field else None
+    except (DecodeError, ValueError, MeshError) as error:
+        raise MalformedMessage(f"a peer sent {len(data)} bytes that cannot be read: {error}") from error
+
+
+_WRITERS: dict[type, tuple[str, Callable[..., Protobuf]]] = {}
+_READERS: dict[str, Callable[..., m.Message]] = {}
+
+
+def _rule(field: str, kind: type[T], write: Callable[[T], P], read: Callable[[P], T]) -> None:
+    _WRITERS[kind] = (field, write)
+    _READERS[field] = cast("Callable[..., m.Message]", read)
+
+
+def _frame_to_pb(frame: m.Frame) -> session_pb2.Frame:
+    pb = session_pb2.Frame(
+        session_id=frame.session_id, epoch=frame.epoch, start=frame.start, sample=frame.sample
+    )
+    match frame.payload:
+        case TokenIds(ids):
+            pb.tokens.ids.extend(ids)
+        case Hidden(data):
+            pb.hidden.data = data
+    return pb
+
+
+def _frame_from_pb(pb: session_pb2.Frame) -> m.Frame:
+    payload: Payload
+    match pb.WhichOneof("payload"):
+        case "tokens":
+            payload = TokenIds(tuple(pb.tokens.ids))
+        case "hidden":
+            payload = Hidden(pb.hidden.data)
+        case _:
+            raise ValueError("a frame without a payload")
+    return m.Frame(SessionId(pb.session_id), pb.epoch, pb.start, payload, pb.sample)
+
+
+def _open_to_pb(opening: m.OpenSession) -> session_pb2.OpenSession:
+    return session_pb2.OpenSession(
+        session_id=opening.session_id,
+        epoch=opening.epoch,
+        route=[v.hop_to_pb(hop) for hop in opening.route],
+        index=opening.index,
+        gateway=v.address_to_pb(opening.gateway),
+        context=opening.context,
+        sampling=v.sampling_to_pb(opening.sampling),
+    )
+
+
+def _open_from_pb(pb: session_pb2.OpenSession) -> m.OpenSession:
+    if not pb.index < len(pb.route):
+        raise ValueError(f"index {pb.index} in a route of {len(pb.route)} hops")
+    return m.OpenSession(
+        session_id=SessionId(pb.session_id),
+        epoch=pb.epoch,
+        route=tuple(v.hop_from_pb(hop) for hop in pb.route),
+        index=pb.index,
+        gateway=v.address_from_pb(pb.gateway),
+        context=pb.context,
+        sampling=v.sampling_from_pb(pb.sampling),
+    )
+
+
+def _chat_to_pb(request: m.ChatRequest) -> client_pb2.ChatRequest:
+    return client_pb2.ChatRequest(
+        request_id=request.request_id,
+        model=request.model,
+        messages=[v.chat_to_pb(message) for message in request.messages],
+        max_tokens=request.max_tokens,
+        sampling=v.sampling_to_pb(request.sampling),
+        deadline_s=request.deadline_s,
+    )
+
+
+def _chat_from_pb(pb: client_pb2.ChatRequest) -> m.ChatRequest:
+    return m.ChatRequest(
+        request_id=pb.request_id,
+        model=pb.model if pb.HasField("model") else None,
+        messages=tuple(v.chat_from_pb(message) for message in pb.messages),
+        max_tokens=pb.max_tokens,
+        sampling=v.sampling_from_pb(pb.sampling),
+        deadline_s=pb.deadline_s if pb.HasField("deadline_s") else None,
+    )
+
+
+_rule(
+    "hello",
+    m.Hello,
+    lambda x: link_pb2.Hello(
+        version=v.version_to_pb(x.version), mesh=x.mesh, node=v.record_to_pb(x.node) if x.node else None
+    ),
+    lambda pb: m.Hello(
+        v.version_from_pb(pb.version), pb.mesh, v.record_from_pb(pb.node) if pb.HasField("node") else None
+    ),
+)
+_rule(
+    "refusal",
+    m.Refusal,
+    lambda x: link_pb2.Refusal(code=x.code, message=x.message),
+    lambda pb: m.Refusal(pb.code, pb.message),
+)
+_rule(
+    "heartbeat",
+    m.Heartbeat,
+    lambda x: link_pb2.Heartbeat(sequence=x.sequence),
+    lambda pb: m.Heartbeat(pb.sequence),
+)
+_rule(
+    "heartbeat_reply",
+    m.HeartbeatReply,
+    lambda x: link_pb2.HeartbeatReply(
+        sequence=x.sequence,
+        status=v.status_to_pb(x.status),
+        neighbours=[v.record_to_pb(record) for record in x.neighbours],
+    ),
+    lambda pb: m.HeartbeatReply(
+        pb.sequence, v.status_from_pb(pb.status), tuple(v.record_from_pb(record) for record in pb.neighbours)
+    ),
+)
+_rule("goodbye", m.Goodbye, lambda _: link_pb2.Goodbye(), lambda _: m.Goodbye())
+_rule(
+    "load_stage",
+    m.LoadStage,
+    lambda x: stage_pb2.LoadStage(request_id=x.request_id, key=v.key_to_pb(x.key)),
+    lambda pb: m.LoadStage(pb.request_id, v.key_from_pb(pb.key)),
+)
+_rule(
+    "stage_loaded",
+    m.StageLoaded,
+    lambda x: stage_pb2.StageLoaded(request_id=x.request_id, weights_bytes=x.weights_bytes),
+    lambda pb: m.StageLoaded(pb.request_id, pb.weights_bytes),
+)
+_rule(
+    "request_failed",
+    m.RequestFailed,
+    lambda x: stage_pb2.RequestFailed(request_id=x.request_id, code=x.code, message=x.message),
+    lambda pb: m.RequestFailed(pb.request_id, pb.code, pb.message),
+)
+_rule("open_session", m.OpenSession, _open_to_pb, _open_from_pb)
+_rule("frame", m.Frame, _frame_to_pb, _frame_from_pb)
+_rule(
+    "token",
+    m.Token,
+    lambda x: session_pb2.Token(session_id=x.session_id, epoch=x.epoch, position=x.position, token=x.token),
+    lambda pb: m.Token(SessionId(pb.session_id), pb.epoch, pb.position, pb.token),
+)
+_rule(
+    "session_failed",
+    m.SessionFailed,
+    lambda x: session_pb2.SessionFailed(
+        session_id=x.session_id, epoch=x.epoch, node_id=x.node_id, code=x.code, message=x.message
+    ),
+    lambda pb: m.SessionFailed(SessionId(pb.session_id), pb.epoch, NodeId(pb.node_id), pb.code, pb.message),
+)
+_rule(
+    "close_session",
+    m.CloseSession,
+    lambda x: session_pb2.CloseSession(session_id=x.session_id, epoch=x.epoch),
+    lambda pb: m.CloseSession(SessionId(pb.session_id), pb.epoch),
+)
+_rule("chat_request", m.ChatRequest, _chat_to_pb, _chat_from_pb)
+_rule(
+    "piece",
+    m.Piece,
+    lambda x: client_pb2.Piece(request_id=x.request_id, text=x.text, tokens=x.tokens),
+    lambda pb: m.Piece(pb.request_id, pb.text, tuple(pb.tokens)),
+)
+_rule(
+    "chat_finished",
+    m.ChatFinished,
+    lambda x: client_pb2.ChatFinished(request_id=x.request_id, summary=v.summary_to_pb(x.summary)),
+    lambda pb: m.ChatFinished(pb.request_id, v.summary_from_pb(pb.summary)),
+)
+_rule(
+    "cancel_request",
+    m.CancelRequest,
+    lambda x: client_pb2.CancelRequest(request_id=x.request_id),
+    lambda pb: m.CancelRequest(pb.request_id),
+)
+_rule(
+    "devices_request",
+    m.DevicesRequest,
+    lambda x: client_pb2.DevicesRequest(request_id=x.request_id),
+    lambda pb: m.DevicesRequest(pb.request_id),
+)
+_rule(
+    "devices_reply",
+    m.DevicesReply,
+    lambda x: client_pb2.DevicesReply(
+        request_id=x.request_id, devices=[v.device_to_pb(device) for device in x.devices]
+    ),
+    lambda pb: m.DevicesReply(pb.request_id, tuple(v.device_from_pb(device) for device in pb.devices)),
+)
+_rule(
+    "plan_request",
+    m.PlanRequest,
+    lambda x: client_pb2.PlanRequest(request_id=x.request_id, model=x.model, context=x.context),
+    lambda pb: m.PlanRequest(
+        pb.request_id,
+        pb.model if pb.HasField("model") else None,
+        pb.context if pb.HasField("context") else None,
+    ),
+)
+_rule(
+    "plan_reply",
+    m.PlanReply,
+    lambda x: client_pb2.PlanReply(request_id=x.request_id, plan=v.plan_to_pb(x.plan)),
+    lambda pb: m.PlanReply(pb.request_id, v.plan_from_pb(pb.plan)),
+)

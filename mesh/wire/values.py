@@ -1,0 +1,252 @@
+"""Values that messages are made of ⇄ protobuf.
+
+Each pair of functions is the inverse of the other. A value that cannot be right (an unknown class, an
+empty span) raises ValueError or MeshError, which `mesh.wire.codec` turns into MalformedMessage.
+"""
+
+from __future__ import annotations
+
+from mesh.types import (
+    Address,
+    ChatMessage,
+    Device,
+    DeviceClass,
+    Digest,
+    FinishReason,
+    Hop,
+    LoadedStage,
+    ModelRef,
+    NodeId,
+    NodeRecord,
+    NodeState,
+    NodeStatus,
+    Plan,
+    PlannedStage,
+    Precision,
+    ProtocolVersion,
+    Sampling,
+    Source,
+    Span,
+    StageKey,
+    StageShare,
+    Summary,
+)
+from mesh.wire import client_pb2, node_pb2, session_pb2
+
+
+def version_to_pb(value: ProtocolVersion) -> node_pb2.Version:
+    return node_pb2.Version(major=value.major, minor=value.minor)
+
+
+def version_from_pb(pb: node_pb2.Version) -> ProtocolVersion:
+    return ProtocolVersion(pb.major, pb.minor)
+
+
+def address_to_pb(value: Address) -> node_pb2.Address:
+    return node_pb2.Address(host=value.host, port=value.port)
+
+
+def address_from_pb(pb: node_pb2.Address) -> Address:
+    if not pb.host or not 0 < pb.port < 65536:
+        raise ValueError(f"{pb.host}:{pb.port} is not an address")
+    return Address(pb.host, pb.port)
+
+
+def record_to_pb(value: NodeRecord) -> node_pb2.NodeRecord:
+    return node_pb2.NodeRecord(
+        node_id=value.node_id,
+        name=value.name,
+        device_class=value.device_class,
+        address=address_to_pb(value.address),
+        mesh=value.mesh,
+        version=version_to_pb(value.version),
+        incarnation=value.incarnation,
+    )
+
+
+def record_from_pb(pb: node_pb2.NodeRecord) -> NodeRecord:
+    return NodeRecord(
+        node_id=NodeId(pb.node_id),
+        name=pb.name,
+        device_class=DeviceClass(pb.device_class),
+        address=address_from_pb(pb.address),
+        mesh=pb.mesh,
+        version=version_from_pb(pb.version),
+        incarnation=pb.incarnation,
+    )
+
+
+def model_to_pb(value: ModelRef) -> node_pb2.ModelRef:
+    return node_pb2.ModelRef(name=value.name, digest=value.digest)
+
+
+def model_from_pb(pb: node_pb2.ModelRef) -> ModelRef:
+    return ModelRef(pb.name, Digest(pb.digest))
+
+
+def span_to_pb(value: Span) -> node_pb2.Span:
+    return node_pb2.Span(start=value.start, end=value.end)
+
+
+def span_from_pb(pb: node_pb2.Span) -> Span:
+    return Span(pb.start, pb.end)
+
+
+def key_to_pb(value: StageKey) -> node_pb2.StageKey:
+    return node_pb2.StageKey(digest=value.digest, span=span_to_pb(value.span), precision=value.precision)
+
+
+def key_from_pb(pb: node_pb2.StageKey) -> StageKey:
+    return StageKey(Digest(pb.digest), span_from_pb(pb.span), Precision(pb.precision))
+
+
+def status_to_pb(value: NodeStatus) -> node_pb2.NodeStatus:
+    return node_pb2.NodeStatus(
+        memory_bytes=value.memory_bytes,
+        used_bytes=value.used_bytes,
+        models=[model_to_pb(model) for model in value.models],
+        stages=[
+            node_pb2.LoadedStage(key=key_to_pb(stage.key), weights_bytes=stage.weights_bytes)
+            for stage in value.stages
+        ],
+        num_sessions=value.num_sessions,
+    )
+
+
+def status_from_pb(pb: node_pb2.NodeStatus) -> NodeStatus:
+    return NodeStatus(
+        memory_bytes=pb.memory_bytes,
+        used_bytes=pb.used_bytes,
+        models=tuple(model_from_pb(model) for model in pb.models),
+        stages=tuple(LoadedStage(key_from_pb(stage.key), stage.weights_bytes) for stage in pb.stages),
+        num_sessions=pb.num_sessions,
+    )
+
+
+def device_to_pb(value: Device) -> node_pb2.Device:
+    return node_pb2.Device(
+        record=record_to_pb(value.record),
+        state=value.state,
+        source=value.source,
+        status=None if value.status is None else status_to_pb(value.status),
+    )
+
+
+def device_from_pb(pb: node_pb2.Device) -> Device:
+    return Device(
+        record=record_from_pb(pb.record),
+        state=NodeState(pb.state),
+        source=Source(pb.source),
+        status=status_from_pb(pb.status) if pb.HasField("status") else None,
+    )
+
+
+def hop_to_pb(value: Hop) -> session_pb2.Hop:
+    return session_pb2.Hop(
+        node_id=value.node_id, address=address_to_pb(value.address), key=key_to_pb(value.key)
+    )
+
+
+def hop_from_pb(pb: session_pb2.Hop) -> Hop:
+    return Hop(NodeId(pb.node_id), address_from_pb(pb.address), key_from_pb(pb.key))
+
+
+def sampling_to_pb(value: Sampling) -> session_pb2.Sampling:
+    return session_pb2.Sampling(
+        temperature=value.temperature,
+        top_k=value.top_k,
+        top_p=value.top_p,
+        min_p=value.min_p,
+        seed=value.seed,
+    )
+
+
+def sampling_from_pb(pb: session_pb2.Sampling) -> Sampling:
+    return Sampling(
+        temperature=pb.temperature,
+        top_k=pb.top_k if pb.HasField("top_k") else None,
+        top_p=pb.top_p,
+        min_p=pb.min_p,
+        seed=pb.seed,
+    )
+
+
+def chat_to_pb(value: ChatMessage) -> client_pb2.ChatMessage:
+    return client_pb2.ChatMessage(role=value.role, content=value.content)
+
+
+def chat_from_pb(pb: client_pb2.ChatMessage) -> ChatMessage:
+    return ChatMessage(pb.role, pb.content)
+
+
+def plan_to_pb(value: Plan) -> client_pb2.Plan:
+    stages = [
+        client_pb2.PlannedStage(
+            node=record_to_pb(stage.node),
+            span=span_to_pb(stage.span),
+            weights_bytes=stage.weights_bytes,
+            cache_bytes=stage.cache_bytes,
+        )
+        for stage in value.stages
+    ]
+    return client_pb2.Plan(
+        model=model_to_pb(value.model), precision=value.precision, context=value.context, stages=stages
+    )
+
+
+def plan_from_pb(pb: client_pb2.Plan) -> Plan:
+    stages = tuple(
+        PlannedStage(
+            record_from_pb(stage.node), span_from_pb(stage.span), stage.weights_bytes, stage.cache_bytes
+        )
+        for stage in pb.stages
+    )
+    return Plan(model_from_pb(pb.model), Precision(pb.precision), pb.context, stages)
+
+
+def summary_to_pb(value: Summary) -> client_pb2.Summary:
+    return client_pb2.Summary(
+        model=value.model,
+        reason=value.reason,
+        tokens=value.tokens,
+        num_prompt_tokens=value.num_prompt_tokens,
+        seed=value.seed,
+        ttft_s=value.ttft_s,
+        tokens_per_s=value.tokens_per_s,
+        stages=[_share_to_pb(share) for share in value.stages],
+    )
+
+
+def summary_from_pb(pb: client_pb2.Summary) -> Summary:
+    return Summary(
+        model=pb.model,
+        reason=FinishReason(pb.reason),
+        tokens=tuple(pb.tokens),
+        num_prompt_tokens=pb.num_prompt_tokens,
+        seed=pb.seed,
+        ttft_s=pb.ttft_s,
+        tokens_per_s=pb.tokens_per_s,
+        stages=tuple(_share_from_pb(share) for share in pb.stages),
+    )
+
+
+def _share_to_pb(value: StageShare) -> client_pb2.StageShare:
+    return client_pb2.StageShare(
+        node_id=value.node_id,
+        name=value.name,
+        device_class=value.device_class,
+        span=span_to_pb(value.span),
+        weights_bytes=value.weights_bytes,
+        memory_bytes=value.memory_bytes,
+    )
+
+
+def _share_from_pb(pb: client_pb2.StageShare) -> StageShare:
+    return StageShare(
+        node_id=NodeId(pb.node_id),
+        name=pb.name,
+        device_class=DeviceClass(pb.device_class),
+        span=span_from_pb(pb.span),
+        weights_bytes=pb.weights_bytes,
+        memory_bytes=pb.memory_bytes,
+    )

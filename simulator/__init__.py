@@ -1,0 +1,1 @@
+"""Virtual devices and the virtual world between them."""
