@@ -1,0 +1,102 @@
+"""One answer as its gateway drives it.
+
+Owns the token history, what is sent next and when the answer ends. Pure: tokens come in, frames go out.
+The history lives here and not in any stage, so that no lost device can take it away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mesh.config import MAX_FRAME_POSITIONS
+from mesh.errors import BadSetting, ContextExceeded
+from mesh.messages import Frame, Token
+from mesh.types import FinishReason, SessionId, TokenIds
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What a token led to: text to show or the end, and the frame that asks for the next."""
+
+    token: int
+    """The token, for the answer unless it ended it."""
+    frame: Frame | None
+    reason: FinishReason | None
+    """Why the answer ended; None while it goes on."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the token belongs to the answer: all do but the one by which the model stops."""
+        return self.reason is not FinishReason.STOP
+
+
+class Session:
+    """The state of one answer."""
+
+    def __init__(
+        self, session_id: SessionId, prompt: tuple[int, ...], max_tokens: int, stop_ids: frozenset[int]
+    ) -> None:
+        self.session_id = session_id
+        self.epoch = 0
+        self._prompt = prompt
+        self._max_tokens = max_tokens
+        self._stop_ids = stop_ids
+        self._generated: list[int] = []
+        self._is_over = False
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The answer so far."""
+        return tuple(self._generated)
+
+    @property
+    def position(self) -> int:
+        """Position of the token that is waited for."""
+        return len(self._prompt) + len(self._generated)
+
+    def first_frames(self) -> list[Frame]:
+        """The prompt in frames; the last asks for the first token."""
+        starts = range(0, len(self._prompt), MAX_FRAME_POSITIONS)
+        return [self._frame(start, self._prompt[start : start + MAX_FRAME_POSITIONS]) for start in starts]
+
+    def accept(self, token: Token) -> Accepted | None:
+        """Take a token from the last stage; None for one that is not waited for.
+
+        That is one of another epoch, of another position (repeated, or overtaken), or after the end.
+        """
+        expected = (self.session_id, self.epoch, self.position)
+        if self._is_over or (token.session_id, token.epoch, token.position) != expected:
+            return None
+        reason = self._reason_to_end(token.token)
+        self._is_over = reason is not None
+        if reason is not FinishReason.STOP:
+            self._generated.append(token.token)
+        frame = None if self._is_over else self._frame(token.position, (token.token,))
+        return Accepted(token.token, frame, reason)
+
+    def _reason_to_end(self, token: int) -> FinishReason | None:
+        if token in self._stop_ids:
+            return FinishReason.STOP
+        return FinishReason.LENGTH if len(self._generated) + 1 >= self._max_tokens else None
+
+    def _frame(self, start: int, ids: tuple[int, ...]) -> Frame:
+        asks = start + len(ids) == self.position
+        return Frame(self.session_id, self.epoch, start, TokenIds(ids), asks)
+
+
+def needed_context(num_prompt_tokens: int, max_tokens: int, limit: int) -> int:
+    """Positions that an answer may need; raise ContextExceeded, naming the numbers, above the limit."""
+    if max_tokens < 1:
+        raise BadSetting(f"max_tokens is {max_tokens}; it must be 1 or more")
+    needed = num_prompt_tokens + max_tokens
+    if needed > limit:
+        raise ContextExceeded(
+            f"a prompt of {num_prompt_tokens} tokens and an answer of up to {max_tokens} make {needed}, "
+            f"but the model's context is {limit}; shorten the prompt or lower --max-tokens"
+        )
+    return needed
+
+
+def planned_context(needed: int, step: int, limit: int) -> int:
+    """Round the needed context up to a step, so that like requests share one plan."""
+    return min(limit, -(-needed // step) * step)

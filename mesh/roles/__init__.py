@@ -1,0 +1,1 @@
+"""Actors that drive the logic through ports."""

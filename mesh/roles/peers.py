@@ -1,0 +1,101 @@
+"""Outgoing links to other nodes, dialled when first needed and kept.
+
+Owns one link for each address, its queue of messages to send, and the reading of what comes back. Order
+is kept for each address. When a link breaks, its queue is lost and the owner is told once; the next
+message dials anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from mesh.config import Timing
+from mesh.errors import InternalError, MeshError, first_of
+from mesh.inbox import Inbox
+from mesh.link import Link, open_link
+from mesh.messages import Hello, Message
+from mesh.ports import Transport
+from mesh.types import Address
+
+_log = logging.getLogger(__name__)
+
+_OUTBOX = 64  # messages waiting for one peer; beyond it whoever posts must wait
+
+Receive = Callable[[Message, Link], Awaitable[None]]
+Broken = Callable[[Address, MeshError], None]
+
+
+class Peers:
+    """The links of one node. Lives inside its owner's TaskGroup."""
+
+    def __init__(self, transport: Transport, hello: Hello, timing: Timing, tasks: asyncio.TaskGroup) -> None:
+        self._transport = transport
+        self._hello = hello
+        self._timing = timing
+        self._tasks = tasks
+        self._outboxes: dict[Address, Inbox[Message]] = {}
+        self._receive: Receive = _ignore
+        self._broken: list[Broken] = []
+
+    def on_message(self, receive: Receive) -> None:
+        """Set who takes what peers send back on these links."""
+        self._receive = receive
+
+    def on_broken(self, broken: Broken) -> None:
+        """Add somebody who is told, without waiting, when a link cannot be opened or breaks."""
+        self._broken.append(broken)
+
+    async def post(self, address: Address, message: Message) -> None:
+        """Queue a message for a peer; waits while the queue is full.
+
+        Returning says nothing about arrival: what breaks is told to `on_broken`. Raises ChannelClosed
+        where the link breaks while this waits.
+        """
+        outbox = self._outboxes.get(address)
+        if outbox is None:
+            outbox = self._outboxes[address] = Inbox(_OUTBOX)
+            self._tasks.create_task(self._run(address, outbox))
+        await outbox.put(message)
+
+    async def _run(self, address: Address, outbox: Inbox[Message]) -> None:
+        try:
+            link = await open_link(self._transport, address, self._hello, self._timing.dial_s)
+        except MeshError as error:
+            return self._drop(address, outbox, error)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._write(link, outbox))
+                tasks.create_task(self._read(link))
+        except* MeshError as group:
+            self._drop(address, outbox, first_of(group))
+        finally:
+            await link.close()
+        return None
+
+    async def _write(self, link: Link, outbox: Inbox[Message]) -> None:
+        while True:
+            await link.send(await outbox.get())
+
+    async def _read(self, link: Link) -> None:
+        while True:
+            message = await link.receive()
+            try:
+                await self._receive(message, link)
+            except MeshError:
+                raise
+            except Exception as error:
+                _log.exception("a %s from %s", type(message).__name__, link.node)
+                raise InternalError(f"{type(error).__name__}: {error}; the node's log has more") from error
+
+    def _drop(self, address: Address, outbox: Inbox[Message], error: MeshError) -> None:
+        del self._outboxes[address]
+        outbox.clear()
+        outbox.close(str(error))
+        for tell in self._broken:
+            tell(address, error)
+
+
+async def _ignore(message: Message, link: Link) -> None:
+    """Nobody listens yet."""

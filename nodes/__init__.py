@@ -1,0 +1,1 @@
+"""The node agent: composition root, device probe and command line."""

@@ -1,0 +1,1 @@
+"""One module for each command of `mesh`; each has a click command named `command`."""

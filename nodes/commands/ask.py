@@ -1,0 +1,52 @@
+"""`mesh ask`: one question, one answer."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import click
+
+from mesh.client import Answer, ChatOptions
+from mesh.errors import BadSetting
+from nodes.options import Reach, client_options, json_option, sampling_options
+from nodes.present import answer_json, answer_line, print_json
+
+
+@click.command()
+@click.argument("prompt")
+@click.option("--model", help="Which model [default: the first that the node asked has].")
+@sampling_options
+@client_options
+@json_option
+def command(prompt: str, model: str | None, chat: ChatOptions, reach: Reach, as_json: bool) -> None:
+    """Ask the mesh PROMPT and print the answer as it comes; '-' reads the prompt from standard input."""
+    text = sys.stdin.read() if prompt == "-" else prompt
+    if not text.strip():
+        raise BadSetting("the prompt is empty; say what to ask")
+    if model is not None:
+        chat["model"] = model
+    asyncio.run(_ask(text, chat, reach, as_json=as_json))
+
+
+async def _ask(prompt: str, chat: ChatOptions, reach: Reach, *, as_json: bool) -> None:
+    async with reach.connect() as client:
+        answer = client.chat(prompt, **chat)
+        if as_json:
+            print_json(answer_json(await answer.text(), answer.summary))
+        else:
+            await print_answer(answer)
+
+
+async def print_answer(answer: Answer) -> str:
+    """Print an answer's text as it comes, and at a terminal a line about it; return the text."""
+    pieces: list[str] = []
+    try:
+        async for piece in answer:
+            pieces.append(piece.text)
+            click.echo(piece.text, nl=False)
+    finally:
+        click.echo()
+    if sys.stderr.isatty():
+        click.secho(answer_line(answer.summary), dim=True, err=True)
+    return "".join(pieces)

@@ -1,0 +1,48 @@
+"""`mesh demo`: three devices on this machine answer together."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from mesh.client import ChatOptions
+from mesh.types import Source
+from nodes.demo.household import parse_devices
+from nodes.demo.run import DemoOrder, DemoResult, run_demo
+from nodes.demo.view import showing
+from nodes.options import DEFAULT_MODEL, data_dir_option, json_option, sampling_options
+from nodes.present import answer_json, print_json, share_json
+
+
+@click.command()
+@click.option("--model", default=DEFAULT_MODEL, show_default=True)
+@click.option("--prompt", default="What is the capital of Japan?", show_default=True)
+@click.option("--devices", default="phone,car,tv", show_default=True, help="Classes of the devices.")
+@sampling_options
+@data_dir_option
+@json_option
+def command(  # noqa: PLR0913  an option each
+    model: str, prompt: str, devices: str, chat: ChatOptions, data_dir: Path, as_json: bool
+) -> None:
+    """Start devices as processes with so little memory that the model fits on none of them alone.
+
+    They find each other by mDNS, split the model's layers among themselves, and answer --prompt.
+    """
+    chat["model"] = model
+    order = DemoOrder(parse_devices(devices), prompt, data_dir, chat)
+    with showing(silent=as_json) as show:
+        result = asyncio.run(run_demo(order, show))
+    if as_json:
+        print_json(_to_json(result))
+
+
+def _to_json(result: DemoResult) -> dict[str, object]:
+    announced = {record.node_id for record in result.found}
+    devices = [
+        {**share_json(share), "discovered_by": Source.MDNS if share.node_id in announced else None}
+        for share in result.summary.stages
+    ]
+    value = answer_json(result.text, result.summary)
+    return {**value, "start_to_first_token_s": round(result.start_to_first_token_s, 3), "devices": devices}

@@ -1,0 +1,74 @@
+"""`mesh up`: run a node agent on this device."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import click
+
+from mesh.types import Address, DeviceClass, NodeRecord
+from nodes.agent import AgentOptions, exposure_warning, run_agent
+from nodes.memory_size import format_memory_size
+from nodes.options import DEVICE_CLASS, HostPort, MemorySize, data_dir_option, mesh_option
+from nodes.probe import probe_device
+
+
+@click.command()
+@click.option("--name", help="Name of the device [default: the host's name].")
+@click.option("--class", "device_class", type=DEVICE_CLASS, help="Kind of device [default: guessed].")
+@click.option("--memory", type=MemorySize(), help="What the mesh may use [default: half of what is free].")
+@click.option("--threads", type=click.IntRange(1), help="Threads that compute [default: physical cores].")
+@click.option(
+    "--listen",
+    type=HostPort(),
+    default="127.0.0.1:0",
+    show_default=True,
+    help="Where to listen; port 0 takes a free one.",
+)
+@click.option("--peer", "peers", type=HostPort(), multiple=True, help="A node to find without mDNS.")
+@mesh_option
+@data_dir_option
+@click.option("--until-eof", is_flag=True, hidden=True, help="Stop when standard input ends.")
+def command(  # noqa: PLR0913  an option each
+    name: str | None,
+    device_class: str | None,
+    memory: int | None,
+    threads: int | None,
+    listen: Address,
+    peers: tuple[Address, ...],
+    mesh_name: str,
+    data_dir: Path,
+    until_eof: bool,
+) -> None:
+    """Run a node agent on this device until Ctrl-C or SIGTERM."""
+    _log_to_stderr()
+    if warning := exposure_warning(listen):
+        click.echo(f"mesh: {warning}", err=True)
+    device = probe_device()
+    options = AgentOptions(
+        name=name,
+        default_name=device.name,
+        device_class=DeviceClass(device_class or device.device_class),
+        memory_bytes=memory or device.memory_bytes,
+        num_threads=threads or device.num_threads,
+        listen=listen,
+        peers=peers,
+        data_dir=data_dir,
+        mesh=mesh_name,
+        until_eof=until_eof,
+    )
+    asyncio.run(run_agent(options, lambda record: _say_started(record, options)))
+
+
+def _say_started(record: NodeRecord, options: AgentOptions) -> None:
+    click.echo(
+        f"{record.name} ({record.device_class}) is up in mesh '{record.mesh}' at {record.address}, "
+        f"lends {format_memory_size(options.memory_bytes)}; Ctrl-C leaves"
+    )
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("mesh").setLevel(logging.INFO)

@@ -1,0 +1,167 @@
+"""A demo from start to end: start devices, let them find each other, ask, and leave nothing behind.
+
+Owns the order of steps. What the devices do is the agents' own; this process is a client like any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import mesh
+from mesh.adapters.disk_library import DiskLibrary
+from mesh.adapters.zeroconf_discovery import ZeroconfDiscovery
+from mesh.client import Answer, ChatOptions, Client
+from mesh.config import Planning
+from mesh.errors import MeshError, NoDevices, first_of
+from mesh.logic.partition import Demand
+from mesh.logic.session import needed_context, planned_context
+from mesh.ports import Appeared
+from mesh.store.shelf import ModelStore
+from mesh.types import ChatMessage, NodeRecord, NodeState, Precision, Summary
+from nodes.demo.household import DemoDevice, with_limits
+from nodes.demo.processes import AgentProcess, running_agents
+from nodes.demo.story import Ended, Met, Placed, Said, Show, Starting
+
+T = TypeVar("T")
+
+_MEET_S = 20.0  # for processes to start and find each other on a busy machine
+_LOOK_S = 0.05  # between looks at who is there
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOrder:
+    """What to show."""
+
+    devices: tuple[DemoDevice, ...]
+    prompt: str
+    data_dir: Path
+    options: ChatOptions
+    """Names the model."""
+
+    @property
+    def model(self) -> str:
+        """Which model answers."""
+        return self.options["model"]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What was seen."""
+
+    text: str
+    summary: Summary
+    found: tuple[NodeRecord, ...]
+    """The devices in their order, each as it announced itself by mDNS."""
+    start_to_first_token_s: float
+
+
+async def run_demo(order: DemoOrder, show: Show) -> DemoResult:
+    """Run a demo; raises MeshError. Cancelled or failed, it leaves no process behind."""
+    began_s = asyncio.get_running_loop().time()
+    demand = await _demand(order)
+    devices = with_limits(order.devices, demand)
+    show(Starting(devices, order.prompt))
+    # A mesh of its own: no device of a real one is drawn in, and two demos do not mix.
+    mesh_name = f"demo-{secrets.token_hex(4)}"
+    async with running_agents(devices, mesh_name, order.data_dir) as agents:
+        stage = _Stage(order, devices, mesh_name, demand.context, show)
+        return await _while_running(agents, stage.play(began_s))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """A demo whose agents are running."""
+
+    order: DemoOrder
+    devices: tuple[DemoDevice, ...]
+    mesh_name: str
+    context: int
+    show: Show
+
+    async def play(self, began_s: float) -> DemoResult:
+        """Wait until all have met, ask, and pass on what comes."""
+        found = await self._within_reason(self._find())
+        async with mesh.connect(str(found[0].address), mesh=self.mesh_name) as client:
+            await self._within_reason(self._meet(client))
+            plan = await client.plan(self.order.model, self.context)
+            self.show(Placed(plan))
+            answer = client.chat(self.order.prompt, **self.order.options)
+            said = [said async for said in self._listen(answer)]
+            self.show(Ended(answer.summary))
+        text = "".join(piece.text for piece in said)
+        first_s = said[0].at_s if said else asyncio.get_running_loop().time()
+        return DemoResult(text, answer.summary, found, first_s - began_s)
+
+    async def _find(self) -> tuple[NodeRecord, ...]:
+        """Return the devices' records as they announce them, in the order of the demo's devices."""
+        found: dict[str, NodeRecord] = {}
+        discovery = ZeroconfDiscovery(loopback_only=True)
+        try:
+            async with aclosing(discovery.watch()) as sightings:
+                async for sighting in sightings:
+                    if isinstance(sighting, Appeared) and sighting.record.mesh == self.mesh_name:
+                        found[sighting.record.name] = sighting.record
+                    if len(found) == len(self.devices):
+                        break
+        finally:
+            await discovery.close()
+        return tuple(found[device.name] for device in self.devices)
+
+    async def _meet(self, client: Client) -> None:
+        """Wait until the first device has heard all the others."""
+        while True:
+            alive = tuple(d for d in await client.devices() if d.state is NodeState.ALIVE)
+            self.show(Met(alive))
+            if len(alive) == len(self.devices):
+                return
+            await asyncio.sleep(_LOOK_S)
+
+    async def _listen(self, answer: Answer) -> AsyncIterator[Said]:
+        async for piece in answer:
+            said = Said(piece.text, len(piece.tokens), asyncio.get_running_loop().time())
+            self.show(said)
+            yield said
+
+    async def _within_reason(self, work: Coroutine[object, object, T]) -> T:
+        try:
+            async with asyncio.timeout(_MEET_S):
+                return await work
+        except TimeoutError as error:
+            names = ", ".join(device.name for device in self.devices)
+            raise NoDevices(
+                f"{names} did not all find each other within {_MEET_S:g} s; "
+                "does this machine allow multicast on loopback?"
+            ) from error
+
+
+async def _while_running(agents: Sequence[AgentProcess], work: Coroutine[object, object, T]) -> T:
+    """Do the work; an agent that ends meanwhile fails it."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            watching = [tasks.create_task(_fail_with(agent)) for agent in agents]
+            result = await work
+            for task in watching:
+                task.cancel()
+    except* MeshError as group:
+        raise first_of(group) from None
+    return result
+
+
+async def _fail_with(agent: AgentProcess) -> None:
+    raise await agent.failure()
+
+
+async def _demand(order: DemoOrder) -> Demand:
+    """Count what the prompt and its answer need."""
+    library = DiskLibrary(ModelStore(order.data_dir))
+    spec = await library.spec(order.model)
+    prompt = await library.encode_chat(order.model, [ChatMessage("user", order.prompt)])
+    needed = needed_context(len(prompt), order.options["max_tokens"], spec.context_length)
+    context = planned_context(needed, Planning().context_step, spec.context_length)
+    return Demand(spec, Precision.INT4, context)

@@ -1,0 +1,164 @@
+"""What the commands of the command line share: options, their types, and how to reach a mesh.
+
+Owns the reading of a person's words into values. Must not know what the commands do.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import click
+import platformdirs
+
+import mesh
+from mesh.client import DEFAULT_MAX_TOKENS, ChatOptions, Client
+from mesh.config import DEFAULT_MESH
+from mesh.errors import BadSetting
+from mesh.types import Address, DeviceClass
+from nodes.memory_size import parse_memory_size
+
+DEFAULT_MODEL = "smollm2:135m"
+
+
+def default_data_dir() -> Path:
+    """Where models and identities lie: MESH_DATA_DIR, or the place that the system has for such data."""
+    named = os.environ.get("MESH_DATA_DIR")
+    return Path(named) if named else platformdirs.user_data_path("ambient-mesh")
+
+
+class MemorySize(click.ParamType[int]):
+    """A size like 300MB."""
+
+    name = "size"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read a size; a bad one is wrong usage."""
+        return _usage(self, parse_memory_size, value)
+
+
+class HostPort(click.ParamType[Address]):
+    """An address like 192.168.1.20:7070."""
+
+    name = "host:port"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Address:
+        """Read an address; a bad one is wrong usage."""
+        return _usage(self, Address.parse, value)
+
+
+class IntegerList(click.ParamType[tuple[int, ...]]):
+    """Whole numbers with commas between: 1,2,3."""
+
+    name = "integers"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Read the numbers."""
+        try:
+            return tuple(int(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"'{value[:60]}' is not a list of whole numbers like 1,2,3")
+
+
+T = TypeVar("T")
+
+
+def _usage(kind: click.ParamType[T], read: Callable[[str], T], value: str) -> T:
+    try:
+        return read(value)
+    except BadSetting as error:
+        kind.fail(str(error))
+
+
+DEVICE_CLASS = click.Choice([kind.value for kind in DeviceClass])
+
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=default_data_dir,
+    help="Folder of models and identities [default: MESH_DATA_DIR or the user's data folder].",
+)
+mesh_option = click.option(
+    "--mesh", "mesh_name", default=DEFAULT_MESH, envvar="MESH_NAME", show_default=True, help="Which mesh."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value and nothing else.")
+
+
+def sampling_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Add the options of an answer; the command receives them as `chat: ChatOptions`."""
+
+    @functools.wraps(command)
+    def with_chat(*, max_tokens: int, temperature: float, seed: int | None, **rest: object) -> object:
+        chat = ChatOptions(max_tokens=max_tokens, temperature=temperature)
+        if seed is not None:
+            chat["seed"] = seed
+        return command(chat=chat, **rest)
+
+    return _with(
+        with_chat,
+        click.option("--max-tokens", type=click.IntRange(1), default=DEFAULT_MAX_TOKENS, show_default=True),
+        click.option(
+            "--temperature",
+            type=click.FloatRange(0),
+            default=0.0,
+            show_default=True,
+            help="0 takes the most likely token.",
+        ),
+        click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="The same seed, the same answer."),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How to reach a mesh."""
+
+    peer: Address | None
+    mesh_name: str
+    wait_s: float
+
+    def connect(self) -> AbstractAsyncContextManager[Client]:
+        """Connect to one of its nodes; see `mesh.connect`."""
+        peer = str(self.peer) if self.peer else None
+        return mesh.connect(peer, mesh=self.mesh_name, wait_s=self.wait_s)
+
+
+def client_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Add the options by which a command reaches a mesh; it receives them as `reach: Reach`."""
+
+    @functools.wraps(command)
+    def with_reach(*, peer: Address | None, mesh_name: str, wait_s: float, **rest: object) -> object:
+        return command(reach=Reach(peer, mesh_name, wait_s), **rest)
+
+    return _with(
+        with_reach,
+        click.option(
+            "--peer",
+            type=HostPort(),
+            envvar="MESH_PEER",
+            help="A node to ask; by default one is discovered.",
+        ),
+        mesh_option,
+        click.option(
+            "--wait",
+            "wait_s",
+            type=click.FloatRange(0),
+            default=2.0,
+            show_default=True,
+            help="Seconds to look for a node.",
+        ),
+    )
+
+
+def _with(
+    command: Callable[..., object], *options: Callable[[Callable[..., object]], Callable[..., object]]
+) -> Callable[..., object]:
+    for add in reversed(options):
+        command = add(command)
+    return command

@@ -1,0 +1,120 @@
+"""A small virtual home for tests of the roles: nodes on one network, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from mesh.client import Client
+from mesh.link import Link, open_link
+from mesh.messages import PROTOCOL, Hello
+from mesh.roles.node import Node, NodeSettings, Ports
+from mesh.types import Address, DeviceClass, NodeId, NodeRecord, NodeState, ProtocolVersion
+from simulator.compute import TokenFunctionCompute
+from simulator.discovery import MemoryLan
+from simulator.library import TINY, MemoryLibrary
+from simulator.network import MemoryListener, MemoryNetwork
+
+ROOMY = 10_000_000
+"""Memory in which the tiny model fits whole."""
+
+KB = 1_000
+
+
+@dataclass(slots=True)
+class VirtualNode:
+    """A node and the parts of its world that tests look at or break."""
+
+    node: Node
+    compute: TokenFunctionCompute
+    listener: MemoryListener
+    task: asyncio.Task[None]
+
+    @property
+    def record(self) -> NodeRecord:
+        return self.node.record
+
+
+@dataclass(slots=True)
+class Home:
+    """One local network."""
+
+    tasks: asyncio.TaskGroup
+    network: MemoryNetwork = field(default_factory=MemoryNetwork)
+    lan: MemoryLan = field(default_factory=MemoryLan)
+    nodes: dict[str, VirtualNode] = field(default_factory=dict)
+
+    async def start(
+        self,
+        name: str,
+        memory_bytes: int = ROOMY,
+        *,
+        library: MemoryLibrary | None = None,
+        version: ProtocolVersion = PROTOCOL,
+        mesh: str = "home",
+        peers: tuple[Address, ...] = (),
+        has_mdns: bool = True,
+    ) -> VirtualNode:
+        host = f"10.0.0.{len(self.nodes) + 1}"
+        transport = self.network.transport(host)
+        listener = await transport.listen(Address(host, 7070))
+        record = NodeRecord(
+            node_id=NodeId(f"{len(self.nodes) + 1:032x}"),
+            name=name,
+            device_class=DeviceClass.TV,
+            address=listener.address,
+            mesh=mesh,
+            version=version,
+            incarnation=1,
+        )
+        discovery = (self.lan if has_mdns else MemoryLan()).discovery()
+        compute = TokenFunctionCompute(TINY)
+        ports = Ports(transport, discovery, compute, library or MemoryLibrary())
+        node = Node(record, listener, ports, NodeSettings(memory_bytes, peers))
+        task = self.tasks.create_task(node.run())
+        self.nodes[name] = VirtualNode(node, compute, listener, task)
+        return self.nodes[name]
+
+    def client(self, name: str) -> Client:
+        """A client of one node's gateway."""
+        record = self.nodes[name].record
+        return Client(record, lambda: self.link(record), random.Random(1))
+
+    async def link(self, record: NodeRecord) -> Link:
+        """A client's bare link to a node."""
+        transport = self.network.transport("10.0.0.99")
+        return await open_link(transport, record.address, Hello(PROTOCOL, "home", None), 1.0)
+
+    def power_cut(self, name: str) -> None:
+        """Take a node away without a goodbye."""
+        self.network.unplug(self.nodes[name].record.address.host)
+
+    async def settle(self) -> None:
+        """Let everybody meet."""
+        await asyncio.sleep(2)
+
+    async def states(self, viewer: str) -> dict[str, NodeState]:
+        """Who is there, as one node sees it."""
+        return {d.record.name: d.state for d in await self.client(viewer).devices()}
+
+    def leftovers(self) -> int:
+        """Caches that are still allotted anywhere."""
+        return sum(node.compute.num_open for node in self.nodes.values())
+
+
+@asynccontextmanager
+async def a_home(**memories: int) -> AsyncIterator[Home]:
+    """Start nodes by name and memory; stop all at the end."""
+    async with asyncio.TaskGroup() as tasks:
+        home = Home(tasks)
+        for name, memory_bytes in memories.items():
+            await home.start(name, memory_bytes)
+        await home.settle()
+        try:
+            yield home
+        finally:
+            for node in home.nodes.values():
+                node.node.stop()
