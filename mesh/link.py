@@ -51,7 +51,7 @@ class Link:
 async def open_link(transport: Transport, address: Address, hello: Hello, within_s: float) -> Link:
     """Dial, introduce ourselves and hear who answers, all within a time.
 
-    Raises PeerUnreachable, NotAMesh, VersionMismatch (both versions named) or OtherMesh.
+    Raises PeerUnreachable, NotAMesh, MalformedMessage, VersionMismatch (both versions named) or OtherMesh.
     """
     try:
         async with asyncio.timeout(within_s):
@@ -96,14 +96,17 @@ async def welcome_link(channel: Channel, hello: Hello) -> Link:
 
 
 def _check(theirs: Hello, ours: Hello) -> None:
+    # Both ends read the same text, so it names both and says neither 'we' nor 'they'.
+    their_name, our_name = (hello.node.name if hello.node else "a client" for hello in (theirs, ours))
     if theirs.version.major != ours.version.major:
-        names = [f"{hello.node.name} speaks" if hello.node else "a client speaks" for hello in (theirs, ours)]
         raise VersionMismatch(
-            f"{names[0]} version {theirs.version} of the mesh's protocol and {names[1]} {ours.version}; "
-            "update the older one"
+            f"{their_name} speaks version {theirs.version} of the mesh's protocol and "
+            f"{our_name} speaks {ours.version}; update the older one"
         )
     if theirs.mesh != ours.mesh:
-        raise OtherMesh(f"the peer belongs to mesh '{theirs.mesh}', we to '{ours.mesh}'; see --mesh")
+        raise OtherMesh(
+            f"{their_name} belongs to mesh '{theirs.mesh}' and {our_name} to '{ours.mesh}'; see --mesh"
+        )
 
 
 async def _receive(channel: Channel) -> Message:

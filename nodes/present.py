@@ -59,7 +59,9 @@ def device_json(device: Device) -> dict[str, object]:
 
 def devices_table(devices: Sequence[Device]) -> Table:
     """`mesh devices` for people."""
-    table = Table("device", "class", "state", "memory", "in use", "models", "layers", "address", "node")
+    table = Table("device", "class", "state", "memory", "in use", "layers", "address", "node")
+    for column in table.columns:
+        column.overflow = "fold"
     for device in devices:
         status, style = device.status, _STATE_STYLES[device.state]
         table.add_row(
@@ -68,10 +70,9 @@ def devices_table(devices: Sequence[Device]) -> Table:
             f"[{style}]{device.state}[/]",
             format_memory_size(status.memory_bytes) if status else "",
             format_memory_size(status.used_bytes) if status and status.used_bytes else "",
-            ", ".join(model.name for model in status.models) if status else "",
             ", ".join(str(stage.key.span) for stage in status.stages) if status else "",
             str(device.record.address),
-            device.record.node_id[:8],
+            device.record.node_id[:6],
         )
     return table
 

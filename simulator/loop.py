@@ -24,6 +24,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._now_s = 0.0
         super().__init__(_JumpingSelector(self))
+        # A timer is due within this of its time. asyncio's own 1 ns is lost in rounding after half a year,
+        # and then no timer would ever be due.
+        self._clock_resolution = 1e-6
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""

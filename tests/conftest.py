@@ -8,6 +8,11 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from mesh.model.families import model_spec
+from mesh.model.gguf import GgufFile
+from mesh.spec import ModelSpec
+from mesh.types import Digest
+
 
 @pytest.fixture(scope="session")
 def smollm2_path() -> Path:
@@ -18,3 +23,16 @@ def smollm2_path() -> Path:
     if not path.is_file():
         pytest.fail(f"no model at {path}; run: mesh pull smollm2:135m")
     return path
+
+
+@pytest.fixture(scope="session")
+def smollm2_spec(smollm2_path: Path) -> ModelSpec:
+    """The real model's shape."""
+    with GgufFile.open(smollm2_path) as file:
+        return model_spec(file, "smollm2:135m", Digest("b" * 64))
+
+
+@pytest.fixture(scope="session")
+def data_dir(smollm2_path: Path) -> Path:
+    """The data directory that holds the real model."""
+    return smollm2_path.parents[2]

@@ -5,9 +5,10 @@ of any monotonic clock) come in, changes go out. Must not know how news travels.
 
     (unknown) ── sighted ──▶ joined ── heard ──▶ alive ── silence, or its channel broke ──▶ suspect
     suspect ── heard ──▶ alive          suspect, joined ── longer silence ──▶ lost
-    any ── goodbye ──▶ left             lost, left ── long after ──▶ (forgotten)
+    any ── goodbye ──▶ left             left, or lost and not announced ── long after ──▶ (forgotten)
     lost ── heard, or sighted at first hand ──▶ alive, or joined
-    left ── only a later incarnation brings it back
+    announcement withdrawn: joined ──▶ left, alive ──▶ suspect
+    any ── sighted in a later incarnation ──▶ joined; nothing else brings back one that left
 
 Two rules keep old news from doing harm: news of an earlier incarnation is ignored, and hearsay (a peer
 tells of a node) never revives a node that we know to be gone.
@@ -35,6 +36,8 @@ class Member:
     heard_s: float
     """When it last showed that it lives; when it was sighted, until then."""
     status: NodeStatus | None = None
+    is_announced: bool = False
+    """Whether discovery shows it now."""
 
     @property
     def device(self) -> Device:
@@ -72,10 +75,13 @@ class Membership:
         known = self._members.get(record.node_id)
         if record.node_id == self._own or (known and not self._is_news(known, record, source)):
             return []
+        is_announced = source is Source.MDNS or (known is not None and known.is_announced)
         if known and record.incarnation == known.record.incarnation and known.state not in _GONE:
-            self._members[record.node_id] = replace(known, record=record, source=_closer(known, source))
+            kept = replace(known, record=record, source=_closer(known, source), is_announced=is_announced)
+            self._members[record.node_id] = kept
             return []
-        self._members[record.node_id] = Member(record, NodeState.JOINED, source, now, now)
+        joined = Member(record, NodeState.JOINED, source, now, now, is_announced=is_announced)
+        self._members[record.node_id] = joined
         return [Change(record, known.state if known else None, NodeState.JOINED)]
 
     @staticmethod
@@ -105,15 +111,20 @@ class Membership:
         One that answers heartbeats is suspected, and cleared by its next; any other has left.
         """
         known = self._members.get(node_id)
-        if known is None or known.state in _GONE:
+        if known is None:
+            return []
+        self._members[node_id] = replace(known, is_announced=False)
+        if known.state in _GONE:
             return []
         return self._move(node_id, NodeState.SUSPECT if known.status else NodeState.LEFT, now)
 
     def said_goodbye(self, node_id: NodeId, incarnation: int, now: float) -> list[Change]:
         """A node said that it leaves."""
         known = self._members.get(node_id)
-        stale = known is None or known.record.incarnation > incarnation
-        return [] if stale else self._move(node_id, NodeState.LEFT, now)
+        if known is None or known.record.incarnation > incarnation:
+            return []
+        self._members[node_id] = replace(known, record=replace(known.record, incarnation=incarnation))
+        return self._move(node_id, NodeState.LEFT, now)
 
     def tick(self, now: float) -> list[Change]:
         """Let silence have its effect."""
@@ -123,12 +134,15 @@ class Membership:
         known, timing = self._members[node_id], self._timing
         silent_s = now - known.heard_s
         match known.state:
+            case NodeState.LOST if known.is_announced:
+                pass  # discovery would say nothing new of it when its network comes back, so keep it
             case NodeState.LOST | NodeState.LEFT if now - known.since_s >= timing.forget_after_s:
                 del self._members[node_id]
                 return [Change(known.record, known.state, None)]
-            case NodeState.SUSPECT | NodeState.JOINED | NodeState.ALIVE if silent_s >= timing.lost_after_s:
+            case NodeState.SUSPECT | NodeState.JOINED if silent_s >= timing.lost_after_s:
                 return self._move(node_id, NodeState.LOST, now)
             case NodeState.ALIVE if silent_s >= timing.suspect_after_s:
+                # Never straight to lost: where we ourselves stood still, replies wait to be read first.
                 return self._move(node_id, NodeState.SUSPECT, now)
         return []
 

@@ -1,7 +1,8 @@
 """What a worker's memory holds.
 
 Owns the budget that the device's owner set: weights of stages, caches of sessions. Pure. Weights that
-no session uses may make room for others, least recently used first; caches never do.
+no session uses may make room for others and for caches, least recently used first; caches never do, nor
+weights that are still on their way into memory.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ class MemoryLedger:
     def __init__(self, budget_bytes: int) -> None:
         self.budget_bytes = budget_bytes
         self._stages: dict[StageKey, int] = {}  # from the least recently used to the most
+        self._arriving: set[StageKey] = set()
         self._caches: dict[SessionId, tuple[StageKey, int]] = {}
 
     @property
@@ -36,54 +38,72 @@ class MemoryLedger:
         return len(self._caches)
 
     def has_stage(self, key: StageKey) -> bool:
-        """Whether a stage's weights are booked."""
-        return key in self._stages
+        """Whether a stage's weights are booked and have arrived."""
+        return key in self._stages and key not in self._arriving
 
     def book_stage(self, key: StageKey, weights_bytes: int) -> list[StageKey]:
         """Book a stage's weights and return the idle stages that must be freed for it first.
 
-        Those are taken from the books too. Raises InsufficientMemory, changing nothing, where even
-        freeing every idle stage is not enough.
+        Those are taken from the books too; the stage itself counts as in use until `stage_arrived`. Raises
+        InsufficientMemory, changing nothing, where even freeing every idle stage is not enough.
         """
-        doomed: list[StageKey] = []
-        free_bytes = self.budget_bytes - self.used_bytes
-        for idle in self._idle():
-            if free_bytes >= weights_bytes:
-                break
-            free_bytes += self._stages[idle]
-            doomed.append(idle)
-        if free_bytes < weights_bytes:
+        doomed = self._make_room(weights_bytes)
+        if doomed is None:
             raise InsufficientMemory(
                 f"a stage of {_megabytes(weights_bytes)} MB does not fit: "
                 f"{_megabytes(self.budget_bytes)} MB are lent to the mesh and "
                 f"{_megabytes(self.used_bytes)} MB of them are in use"
             )
-        for idle in doomed:
-            del self._stages[idle]
         self._stages[key] = weights_bytes
+        self._arriving.add(key)
         return doomed
+
+    def stage_arrived(self, key: StageKey) -> None:
+        """A booked stage's weights are in memory: sessions may use it."""
+        self._arriving.discard(key)
 
     def drop_stage(self, key: StageKey) -> None:
         """Take a stage's weights from the books."""
         self._stages.pop(key, None)
+        self._arriving.discard(key)
 
-    def book_cache(self, session_id: SessionId, key: StageKey, cache_bytes: int) -> None:
-        """Book a session's cache on a stage; raise Busy, changing nothing, where there is no room."""
-        free_bytes = self.budget_bytes - self.used_bytes
-        if cache_bytes > free_bytes:
+    def book_cache(self, session_id: SessionId, key: StageKey, cache_bytes: int) -> list[StageKey]:
+        """Book a session's cache on a stage and return the idle stages that must be freed for it first.
+
+        Raises Busy, changing nothing, where even freeing every idle stage is not enough.
+        """
+        doomed = self._make_room(cache_bytes, spared=key)
+        if doomed is None:
+            free_bytes = self.budget_bytes - self.used_bytes
             raise Busy(
                 f"a cache of {_megabytes(cache_bytes)} MB does not fit beside what runs: "
-                f"{max(0, free_bytes) // _MB} MB are free; try again when other answers have ended"
+                f"{free_bytes // _MB} MB are free; try again when other answers have ended"
             )
-        self._caches[session_id] = (key, cache_bytes)
         self._stages[key] = self._stages.pop(key)
+        self._caches[session_id] = (key, cache_bytes)
+        return doomed
 
     def drop_cache(self, session_id: SessionId) -> None:
         """Take a session's cache from the books."""
         self._caches.pop(session_id, None)
 
-    def _idle(self) -> list[StageKey]:
-        in_use = {key for key, _ in self._caches.values()}
+    def _make_room(self, num_bytes: int, spared: StageKey | None = None) -> list[StageKey] | None:
+        """Take idle stages from the books until so much is free, and return them; None if it never is."""
+        doomed: list[StageKey] = []
+        free_bytes = self.budget_bytes - self.used_bytes
+        for key in self._idle(spared):
+            if free_bytes >= num_bytes:
+                break
+            free_bytes += self._stages[key]
+            doomed.append(key)
+        if free_bytes < num_bytes:
+            return None
+        for key in doomed:
+            del self._stages[key]
+        return doomed
+
+    def _idle(self, spared: StageKey | None) -> list[StageKey]:
+        in_use = {spared, *self._arriving, *(key for key, _ in self._caches.values())}
         return [key for key in self._stages if key not in in_use]
 
 

@@ -89,6 +89,7 @@ class Answers:
         except StageNotLoaded:
             if order.session.tokens:
                 raise
+        order.session.epoch += 1  # what stages still say of the first route is old news
         await self._deploy(order.plan)
         return await self._drive_once(order)
 

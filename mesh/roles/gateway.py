@@ -13,7 +13,15 @@ import random
 from dataclasses import dataclass, field
 
 from mesh.config import MAX_CONVERSATION_BYTES, Planning, Timing
-from mesh.errors import BadRequest, DeadlineExceeded, InternalError, MeshError, ModelNotPulled, NetworkError
+from mesh.errors import (
+    BadRequest,
+    BadSetting,
+    DeadlineExceeded,
+    InternalError,
+    MeshError,
+    ModelNotPulled,
+    NetworkError,
+)
 from mesh.link import Link
 from mesh.logic.partition import Candidate, Demand, plan
 from mesh.logic.session import Session, needed_context, planned_context
@@ -140,6 +148,8 @@ class Gateway:
                 raise BadRequest("a cancellation has no reply")
 
     async def _in_time(self, request: ChatRequest, link: Link) -> Summary:
+        if request.deadline_s is not None and not request.deadline_s >= 0:  # written so that NaN is refused
+            raise BadSetting(f"deadline_s is {request.deadline_s}; it must be 0 or more")
         try:
             async with asyncio.timeout(request.deadline_s) as deadline:
                 return await self._chat(request, link)

@@ -171,7 +171,8 @@ class _Roles:
             case SessionFailed():
                 await self._session_failed(message)
             case Heartbeat():
-                await link.send(self.roster.reply(message))
+                with contextlib.suppress(ChannelClosed):  # its goodbye may wait behind this to be read
+                    await link.send(self.roster.reply(message))
             case Goodbye() if link.node:
                 self.roster.said_goodbye(link.node)
             case ChatRequest() | CancelRequest() | DevicesRequest() | PlanRequest():

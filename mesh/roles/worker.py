@@ -62,6 +62,13 @@ class _Work:
     upstream: Link | None
 
 
+@dataclass(frozen=True, slots=True)
+class _LinkClosed:
+    """Nothing more comes over a link; queued behind what came, so that no session is opened after it."""
+
+    link: Link
+
+
 class Worker:
     """The part of a node that computes."""
 
@@ -74,7 +81,7 @@ class Worker:
         self._peers = peers
         self._ledger = MemoryLedger(memory_bytes)
         self._sessions: dict[SessionId, _Place] = {}
-        self._queue: Inbox[_Work] = Inbox(_QUEUE)
+        self._queue: Inbox[_Work | _LinkClosed] = Inbox(_QUEUE)
         self._loading = asyncio.Lock()
         self._tasks: asyncio.TaskGroup | None = None
         peers.on_broken(self._peer_broken)
@@ -94,7 +101,11 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             while True:
-                await self._do(await self._queue.get())
+                match await self._queue.get():
+                    case _LinkClosed(link):
+                        await self._close_all(link)
+                    case work:
+                        await self._do(work)
 
     async def take(self, message: OpenSession | Frame | CloseSession | LoadStage, link: Link) -> None:
         """Take a message for this worker; waits while its queue is full.
@@ -113,10 +124,7 @@ class Worker:
 
     def link_closed(self, link: Link) -> None:
         """Free the sessions that came over a link: whoever drove them is gone."""
-        for session_id, place in self._sessions.items():
-            if place.upstream is link:
-                closing = CloseSession(session_id, place.opening.epoch)
-                self._queue.put_nowait(_Work(closing, None))
+        self._queue.put_nowait(_LinkClosed(link))
 
     def _peer_broken(self, address: Address, error: MeshError) -> None:
         for session_id, place in self._sessions.items():
@@ -145,13 +153,19 @@ class Worker:
         weights_bytes = spec.weights_bytes(key.span, key.precision)
         if self._ledger.has_stage(key):
             return weights_bytes
-        for idle in self._ledger.book_stage(key, weights_bytes):
-            await self._compute.unload(idle)
+        doomed = self._ledger.book_stage(key, weights_bytes)
         try:
-            return await self._compute.load(key)
+            await self._unload(doomed)
+            await self._compute.load(key)
         except BaseException:
             self._ledger.drop_stage(key)
             raise
+        self._ledger.stage_arrived(key)
+        return weights_bytes
+
+    async def _unload(self, keys: list[StageKey]) -> None:
+        for key in keys:
+            await self._compute.unload(key)
 
     async def _do(self, work: _Work) -> None:
         """Do one piece of work; whatever goes wrong is that session's failure and nobody else's."""
@@ -183,8 +197,9 @@ class Worker:
             raise StageNotLoaded(f"layers {key.span} are not loaded here any more; ask again")
         spec = await self._library.spec_of(key.digest)
         cache_bytes = spec.cache_bytes(key.span, opening.context, key.precision)
-        self._ledger.book_cache(opening.session_id, key, cache_bytes)
+        doomed = self._ledger.book_cache(opening.session_id, key, cache_bytes)
         place = self._sessions[opening.session_id] = _Place(opening, upstream)
+        await self._unload(doomed)
         await self._compute.open(opening.session_id, key, opening.context, opening.sampling)
         await self._pass_on(place, replace(opening, index=opening.index + 1))
 
@@ -208,6 +223,12 @@ class Worker:
         if place is not None and place.opening.epoch <= closing.epoch:
             await self._release(place)
             await self._pass_on_quietly(place, closing)
+
+    async def _close_all(self, link: Link) -> None:
+        places = [place for place in self._sessions.values() if place.upstream is link]
+        for place in places:
+            closing = CloseSession(place.opening.session_id, place.opening.epoch)
+            await self._do(_Work(closing, None))
 
     async def _fail(self, work: _Work, error: MeshError) -> None:
         """End a session for an error: tell its gateway, free it here and behind."""

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as Protobuf
 
 from mesh import messages as m
-from mesh.errors import MalformedMessage, MeshError
+from mesh.errors import BadSetting, MalformedMessage, MeshError
 from mesh.types import Hidden, NodeId, Payload, SessionId, TokenIds
 from mesh.wire import client_pb2, link_pb2, session_pb2, stage_pb2
 from mesh.wire import values as v
@@ -24,10 +24,13 @@ P = TypeVar("P", bound=Protobuf)
 
 
 def encode(message: m.Message) -> bytes:
-    """Return a message's bytes."""
+    """Return a message's bytes; raise BadSetting for a number or text that the wire cannot carry."""
     field, write = _WRITERS[type(message)]
     envelope = Envelope()
-    getattr(envelope, field).CopyFrom(write(message))
+    try:
+        getattr(envelope, field).CopyFrom(write(message))
+    except ValueError as error:  # a number out of range, half of a surrogate pair
+        raise BadSetting(f"a {type(message).__name__} cannot be sent: {error}") from error
     return envelope.SerializeToString()
 
 

@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from mesh.client import Client
-from mesh.link import Link, open_link
-from mesh.messages import PROTOCOL, Hello
+from mesh.errors import ChannelClosed
+from mesh.link import Link, open_link, welcome_link
+from mesh.messages import PROTOCOL, Hello, Message
+from mesh.ports import Channel, Compute, Library
 from mesh.roles.node import Node, NodeSettings, Ports
 from mesh.types import Address, DeviceClass, NodeId, NodeRecord, NodeState, ProtocolVersion
 from simulator.compute import TokenFunctionCompute
@@ -29,9 +31,14 @@ class VirtualNode:
     """A node and the parts of its world that tests look at or break."""
 
     node: Node
-    compute: TokenFunctionCompute
+    port: Compute
     listener: MemoryListener
     task: asyncio.Task[None]
+
+    @property
+    def compute(self) -> TokenFunctionCompute:
+        assert isinstance(self.port, TokenFunctionCompute)
+        return self.port
 
     @property
     def record(self) -> NodeRecord:
@@ -46,36 +53,42 @@ class Home:
     network: MemoryNetwork = field(default_factory=MemoryNetwork)
     lan: MemoryLan = field(default_factory=MemoryLan)
     nodes: dict[str, VirtualNode] = field(default_factory=dict)
+    """By name; of several of one name the last."""
+    started: list[VirtualNode] = field(default_factory=list)
 
     async def start(
         self,
         name: str,
         memory_bytes: int = ROOMY,
         *,
-        library: MemoryLibrary | None = None,
+        library: Library | None = None,
         version: ProtocolVersion = PROTOCOL,
         mesh: str = "home",
         peers: tuple[Address, ...] = (),
         has_mdns: bool = True,
+        compute: Compute | None = None,
+        node_id: NodeId | None = None,
+        incarnation: int = 1,
     ) -> VirtualNode:
-        host = f"10.0.0.{len(self.nodes) + 1}"
+        host = f"10.0.0.{len(self.started) + 1}"
         transport = self.network.transport(host)
         listener = await transport.listen(Address(host, 7070))
         record = NodeRecord(
-            node_id=NodeId(f"{len(self.nodes) + 1:032x}"),
+            node_id=node_id or NodeId(f"{len(self.started) + 1:032x}"),
             name=name,
             device_class=DeviceClass.TV,
             address=listener.address,
             mesh=mesh,
             version=version,
-            incarnation=1,
+            incarnation=incarnation,
         )
         discovery = (self.lan if has_mdns else MemoryLan()).discovery()
-        compute = TokenFunctionCompute(TINY)
+        compute = compute or TokenFunctionCompute(TINY)
         ports = Ports(transport, discovery, compute, library or MemoryLibrary())
         node = Node(record, listener, ports, NodeSettings(memory_bytes, peers))
         task = self.tasks.create_task(node.run())
         self.nodes[name] = VirtualNode(node, compute, listener, task)
+        self.started.append(self.nodes[name])
         return self.nodes[name]
 
     def client(self, name: str) -> Client:
@@ -91,6 +104,20 @@ class Home:
     def power_cut(self, name: str) -> None:
         """Take a node away without a goodbye."""
         self.network.unplug(self.nodes[name].record.address.host)
+
+    def power_on(self, name: str) -> None:
+        """Undo a power cut; the node went on meanwhile, without a network."""
+        self.network.plug_in(self.nodes[name].record.address.host)
+
+    async def until_met(self, num_nodes: int) -> None:
+        """Wait until the first node has heard so many, itself included; for homes on the real clock."""
+        client = self.client(next(iter(self.nodes)))
+        async with asyncio.timeout(30):
+            while True:
+                heard = [device for device in await client.devices() if device.status]
+                if len(heard) >= num_nodes:
+                    return
+                await asyncio.sleep(0.05)
 
     async def settle(self) -> None:
         """Let everybody meet."""
@@ -116,5 +143,45 @@ async def a_home(**memories: int) -> AsyncIterator[Home]:
         try:
             yield home
         finally:
-            for node in home.nodes.values():
+            for node in home.started:
                 node.node.stop()
+
+
+@dataclass(slots=True)
+class Listening:
+    """An address at which everything that is said is kept, and nothing answered."""
+
+    listener: MemoryListener
+    heard: list[Message] = field(default_factory=list)
+    num_links: int = 0
+
+    @property
+    def address(self) -> Address:
+        return self.listener.address
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                tasks.create_task(self._hear(await self.listener.accept()))
+
+    async def _hear(self, channel: Channel) -> None:
+        link = await welcome_link(channel, Hello(PROTOCOL, "home", None))
+        self.num_links += 1
+        try:
+            while True:
+                self.heard.append(await link.receive())
+        except ChannelClosed:
+            await link.close()
+
+
+@asynccontextmanager
+async def listening(network: MemoryNetwork, host: str = "10.0.0.50") -> AsyncIterator[Listening]:
+    """Listen at a host, for instance as a gateway that is driven by hand."""
+    place = Listening(await network.transport(host).listen(Address(host, 7070)))
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(place.run())
+        try:
+            yield place
+        finally:
+            running.cancel()
+            await place.listener.close()

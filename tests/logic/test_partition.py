@@ -1,0 +1,240 @@
+"""Plans are exact: held against brute force on small cases, against their promises on real-looking ones."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations, pairwise, permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mesh.errors import InsufficientMemory
+from mesh.logic.partition import Candidate, Demand, missing_bytes, plan
+from mesh.spec import ModelSpec
+from mesh.types import (
+    Address,
+    DeviceClass,
+    Digest,
+    NodeId,
+    NodeRecord,
+    Plan,
+    Precision,
+    ProtocolVersion,
+    Span,
+)
+
+SMOLLM2 = ModelSpec(
+    name="smollm2:135m",
+    digest=Digest("a" * 64),
+    architecture="llama",
+    num_layers=30,
+    hidden_size=576,
+    num_heads=9,
+    num_kv_heads=3,
+    head_dim=64,
+    intermediate_size=1536,
+    vocab_size=49152,
+    context_length=8192,
+    rope_base=100_000.0,
+    rms_norm_eps=1e-5,
+    tied_embeddings=True,
+)
+DEMAND = Demand(SMOLLM2, Precision.INT4, 1024)
+SMALL = replace(SMOLLM2, num_layers=4)
+LAYER = DEMAND.layer_bytes
+TABLE = SMOLLM2.table_bytes(Precision.INT4)
+
+
+def candidates(memories: Sequence[int]) -> list[Candidate]:
+    return [
+        Candidate(
+            NodeRecord(
+                NodeId(f"{index:032x}"),
+                f"device{index}",
+                DeviceClass.TV,
+                Address("10.0.0.1", 7070),
+                "home",
+                ProtocolVersion(1, 0),
+                1,
+            ),
+            memory_bytes,
+        )
+        for index, memory_bytes in enumerate(memories)
+    ]
+
+
+def fits(demand: Demand, span: Span, memory_bytes: int) -> bool:
+    spec = demand.spec
+    cache_bytes = spec.cache_bytes(span, demand.context, demand.precision)
+    return spec.weights_bytes(span, demand.precision) + cache_bytes <= memory_bytes
+
+
+def all_cuts(num_layers: int, num_spans: int) -> Iterator[list[Span]]:
+    for inner in combinations(range(1, num_layers), num_spans - 1):
+        yield [Span(start, end) for start, end in pairwise([0, *inner, num_layers])]
+
+
+def fewest_by_brute_force(demand: Demand, memories: Sequence[int]) -> int | None:
+    for count in range(1, min(len(memories), demand.spec.num_layers) + 1):
+        for order in permutations(memories, count):
+            for spans in all_cuts(demand.spec.num_layers, count):
+                if all(fits(demand, span, memory) for span, memory in zip(spans, order, strict=True)):
+                    return count
+    return None
+
+
+def outcome(demand: Demand, memories: Sequence[int]) -> int | None:
+    try:
+        return len(plan(demand, candidates(memories)).stages)
+    except InsufficientMemory:
+        return None
+
+
+def check(demand: Demand, found: Plan, memories: Sequence[int]) -> None:
+    """What every plan promises."""
+    spans = [stage.span for stage in found.stages]
+    assert spans[0].start == 0
+    assert spans[-1].end == demand.spec.num_layers
+    assert all(before.end == after.start for before, after in pairwise(spans))
+    assert len({stage.node.node_id for stage in found.stages}) == len(spans)
+    for stage in found.stages:
+        memory_bytes = memories[int(stage.node.node_id, 16)]
+        assert stage.weights_bytes == demand.spec.weights_bytes(stage.span, demand.precision)
+        assert stage.cache_bytes == demand.spec.cache_bytes(stage.span, demand.context, demand.precision)
+        assert stage.weights_bytes + stage.cache_bytes <= memory_bytes
+
+
+def near_edges(num_layers: int) -> st.SearchStrategy[int]:
+    """Memories at and around the sizes at which one more layer, or one more table, fits."""
+    return st.builds(
+        lambda layers, tables, extra: max(0, layers * LAYER + tables * TABLE + extra),
+        st.integers(0, num_layers + 1),
+        st.integers(0, 2),
+        st.sampled_from([-1, 0, 1, 1151, 1152, 1153]),  # around the final norm's bytes
+    )
+
+
+SOME_DEMANDS = st.builds(
+    lambda tied, precision, context: Demand(replace(SMALL, tied_embeddings=tied), precision, context),
+    st.booleans(),
+    st.sampled_from(Precision),
+    st.sampled_from([1, 1024]),
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None)
+@given(SOME_DEMANDS, st.lists(near_edges(4), max_size=4))
+def test_the_fewest_nodes_are_taken_and_refused_only_what_cannot_be(
+    demand: Demand, memories: list[int]
+) -> None:
+    if demand.precision is Precision.F32:
+        memories = [6 * memory for memory in memories]
+    assert outcome(demand, memories) == fewest_by_brute_force(demand, memories)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(near_edges(30), min_size=1, max_size=8), st.randoms(use_true_random=False))
+def test_spans_cover_the_model_within_each_memory_whatever_the_order(
+    memories: list[int], rng: random.Random
+) -> None:
+    devices = candidates(memories)
+    try:
+        found = plan(DEMAND, devices)
+    except InsufficientMemory:
+        return
+    check(DEMAND, found, memories)
+    rng.shuffle(devices)
+    assert plan(DEMAND, devices) == found
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(near_edges(30), min_size=1, max_size=8))
+def test_layers_are_in_proportion_to_room(memories: list[int]) -> None:
+    try:
+        found = plan(DEMAND, candidates(memories))
+    except InsufficientMemory:
+        return
+    stages = found.stages
+    capacities = [
+        DEMAND.capacity(memories[int(s.node.node_id, 16)], first=s is stages[0], last=s is stages[-1])
+        for s in stages
+    ]
+    for stage, capacity in zip(stages, capacities, strict=True):
+        ideal = SMOLLM2.num_layers * capacity / sum(capacities)
+        assert abs(stage.span.num_layers - ideal) <= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(near_edges(12), min_size=1, max_size=8), st.booleans())
+def test_the_missing_bytes_are_just_enough(memories: list[int], is_tied: bool) -> None:
+    demand = replace(DEMAND, spec=replace(SMOLLM2, tied_embeddings=is_tied))
+    missing = missing_bytes(demand, candidates(memories))
+    largest = max(range(len(memories)), key=lambda i: memories[i])
+
+    def with_more(extra_bytes: int) -> int | None:
+        return outcome(demand, [m + extra_bytes * (i == largest) for i, m in enumerate(memories)])
+
+    assert with_more(missing) is not None
+    assert missing == 0 or with_more(missing - 1) is None
+
+
+def test_three_devices_share_a_model_that_fits_on_none() -> None:
+    memories = [70_000_000, 60_000_000, 50_000_000]
+    found = plan(DEMAND, candidates(memories))
+    check(DEMAND, found, memories)
+    assert len(found.stages) == 3
+    assert found.model == SMOLLM2.ref
+    assert found.context == 1024
+
+
+def test_one_node_that_holds_all_is_preferred_to_many() -> None:
+    found = plan(DEMAND, candidates([DEMAND.whole_bytes - 1, DEMAND.whole_bytes, 10 * LAYER]))
+    assert [(stage.node.name, stage.span) for stage in found.stages] == [("device1", Span(0, 30))]
+
+
+def test_equal_nodes_are_taken_by_their_id() -> None:
+    found = plan(DEMAND, candidates([80_000_000] * 4))
+    assert [stage.node.name for stage in found.stages] == ["device0", "device1"]
+
+
+def test_no_more_nodes_are_used_than_there_are_layers() -> None:
+    small = replace(DEMAND, spec=replace(SMOLLM2, num_layers=2))
+    assert outcome(small, [LAYER] * 50) is None
+    assert outcome(small, [LAYER + TABLE + 1152] * 50) == 2
+
+
+def test_a_node_without_room_for_a_layer_is_left_out() -> None:
+    memories = [80_000_000, 75_000_000, LAYER - 1]
+    found = plan(DEMAND, candidates(memories))
+    assert [stage.node.name for stage in found.stages] == ["device0", "device1"]
+
+
+def test_the_refusal_names_the_figures() -> None:
+    memories = [50_000_000, 20_999_999]
+    devices = candidates(memories)
+    with pytest.raises(InsufficientMemory) as refusal:
+        plan(DEMAND, devices)
+    text = str(refusal.value)
+    missing_mb = -(-missing_bytes(DEMAND, devices) // 1_000_000)
+    whole_mb = -(-DEMAND.whole_bytes // 1_000_000)
+    weights_mb = -(-SMOLLM2.weights_bytes(SMOLLM2.whole, Precision.INT4) // 1_000_000)
+    assert f"smollm2:135m needs {whole_mb} MB on one device" in text
+    assert f"weights {weights_mb} MB, cache for 1024 tokens" in text
+    assert "device0 50, device1 20" in text
+    assert f"{missing_mb} MB are missing" in text
+    assert outcome(DEMAND, [memories[0] + missing_mb * 1_000_000, memories[1]]) is not None
+
+
+def test_without_candidates_the_refusal_says_how_to_get_one() -> None:
+    with pytest.raises(InsufficientMemory, match="no device of the mesh has it; run `mesh pull smollm2"):
+        plan(DEMAND, [])
+
+
+def test_a_house_full_of_small_devices_is_refused_at_once() -> None:
+    """Once this took a minute, in which the gateway's heartbeats stood still."""
+    with pytest.raises(InsufficientMemory, match="missing"):
+        plan(DEMAND, candidates([LAYER + index for index in range(60)]))

@@ -1,0 +1,129 @@
+"""The gateway's half of a session, as events."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mesh.config import MAX_FRAME_POSITIONS
+from mesh.errors import BadSetting, ContextExceeded
+from mesh.logic.session import Session, needed_context, planned_context
+from mesh.messages import Frame, Token
+from mesh.types import FinishReason, SessionId, TokenIds
+
+OURS = SessionId("0123456789abcdef")
+STOP = 2
+
+
+def a_session(num_prompt: int = 5, max_tokens: int = 3) -> Session:
+    return Session(OURS, tuple(range(100, 100 + num_prompt)), max_tokens, frozenset({STOP}))
+
+
+def token(position: int, token: int = 7) -> Token:
+    return Token(OURS, 0, position, token)
+
+
+@pytest.mark.parametrize(
+    ("num_prompt", "sizes"),
+    [
+        (1, [1]),
+        (MAX_FRAME_POSITIONS - 1, [MAX_FRAME_POSITIONS - 1]),
+        (MAX_FRAME_POSITIONS, [MAX_FRAME_POSITIONS]),
+        (MAX_FRAME_POSITIONS + 1, [MAX_FRAME_POSITIONS, 1]),
+        (2 * MAX_FRAME_POSITIONS, [MAX_FRAME_POSITIONS] * 2),
+    ],
+)
+def test_a_prompt_goes_in_frames_of_which_only_the_last_asks(num_prompt: int, sizes: list[int]) -> None:
+    frames = a_session(num_prompt).first_frames()
+    ids = [frame.payload.ids for frame in frames if isinstance(frame.payload, TokenIds)]
+    assert [len(part) for part in ids] == sizes
+    assert sum(ids, ()) == tuple(range(100, 100 + num_prompt))
+    assert [frame.start for frame in frames] == [MAX_FRAME_POSITIONS * index for index in range(len(sizes))]
+    assert [frame.sample for frame in frames] == [False] * (len(sizes) - 1) + [True]
+    assert {(frame.session_id, frame.epoch) for frame in frames} == {(OURS, 0)}
+
+
+def test_each_token_asks_for_the_next_until_the_length_is_reached() -> None:
+    session = a_session(num_prompt=5, max_tokens=3)
+    first, second, third = (session.accept(token(position, position)) for position in (5, 6, 7))
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    assert first.frame == Frame(OURS, 0, 5, TokenIds((5,)), sample=True)
+    assert second.frame == Frame(OURS, 0, 6, TokenIds((6,)), sample=True)
+    assert (first.reason, first.is_text) == (None, True)
+    assert (third.frame, third.reason, third.is_text) == (None, FinishReason.LENGTH, True)
+    assert session.tokens == (5, 6, 7)
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_a_stop_token_ends_the_answer_and_is_no_part_of_it(before: int) -> None:
+    session = a_session(max_tokens=3)
+    for index in range(before):
+        assert session.accept(token(5 + index)) is not None
+    last = session.accept(token(5 + before, STOP))
+    assert last is not None
+    assert (last.frame, last.reason, last.is_text) == (None, FinishReason.STOP, False)
+    assert session.tokens == (7,) * before
+
+
+def test_an_answer_of_one_token_ends_with_it() -> None:
+    accepted = a_session(max_tokens=1).accept(token(5))
+    assert accepted is not None
+    assert (accepted.frame, accepted.reason) == (None, FinishReason.LENGTH)
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        replace(token(6), session_id=SessionId("f" * 16)),
+        replace(token(6), epoch=1),
+        token(5),  # repeated
+        token(7),  # overtaken
+        token(0),
+    ],
+)
+def test_a_token_that_is_not_waited_for_changes_nothing(stray: Token) -> None:
+    session = a_session()
+    session.accept(token(5))
+    assert session.accept(stray) is None
+    assert session.tokens == (7,)
+    assert session.accept(token(6)) is not None
+
+
+@pytest.mark.parametrize("last", [STOP, 7])
+def test_nothing_is_taken_after_the_end(last: int) -> None:
+    session = a_session(max_tokens=1)
+    session.accept(token(5, last))
+    before = session.tokens
+    assert session.accept(token(session.position)) is None
+    assert session.accept(token(5, last)) is None
+    assert session.tokens == before
+
+
+def test_tokens_of_the_route_before_are_dropped() -> None:
+    session = a_session()
+    session.epoch = 1
+    assert session.accept(token(5)) is None
+    assert session.accept(replace(token(5), epoch=1)) is not None
+    assert {frame.epoch for frame in session.first_frames()} == {1}
+
+
+def test_the_context_is_needed_to_its_last_position_and_no_further() -> None:
+    assert needed_context(6, 4, 10) == 10
+    with pytest.raises(ContextExceeded, match=r"of 7 tokens and an answer of up to 4 make 11, .* is 10"):
+        needed_context(7, 4, 10)
+
+
+@pytest.mark.parametrize("max_tokens", [0, -1])
+def test_an_answer_of_no_tokens_is_refused(max_tokens: int) -> None:
+    with pytest.raises(BadSetting, match=f"max_tokens is {max_tokens}"):
+        needed_context(1, max_tokens, 10)
+
+
+@pytest.mark.parametrize(
+    ("needed", "planned"), [(1, 1024), (1023, 1024), (1024, 1024), (1025, 2048), (2049, 2500), (2500, 2500)]
+)
+def test_the_planned_context_is_the_next_step_within_the_limit(needed: int, planned: int) -> None:
+    assert planned_context(needed, step=1024, limit=2500) == planned

@@ -1,0 +1,308 @@
+"""Every message goes round unchanged; bytes that are no message raise MalformedMessage and nothing else."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mesh import messages as m
+from mesh.errors import BadSetting, MalformedMessage
+from mesh.types import (
+    Address,
+    ChatMessage,
+    Device,
+    DeviceClass,
+    Digest,
+    FinishReason,
+    Hidden,
+    Hop,
+    LoadedStage,
+    ModelRef,
+    NodeId,
+    NodeRecord,
+    NodeState,
+    NodeStatus,
+    Plan,
+    PlannedStage,
+    Precision,
+    ProtocolVersion,
+    Sampling,
+    SessionId,
+    Source,
+    Span,
+    StageKey,
+    StageShare,
+    Summary,
+    TokenIds,
+)
+from mesh.wire import client_pb2, link_pb2, session_pb2, stage_pb2
+from mesh.wire import values as v
+from mesh.wire.codec import decode, encode
+from mesh.wire.envelope_pb2 import Envelope
+
+RECORD = NodeRecord(
+    NodeId("1" * 32), "Küche", DeviceClass.FRIDGE, Address("fe80::1", 7070), "home", ProtocolVersion(1, 2), 9
+)
+KEY = StageKey(Digest("a" * 64), Span(3, 17), Precision.INT4)
+STATUS = NodeStatus(300, 200, (ModelRef("tiny", Digest("a" * 64)),), (LoadedStage(KEY, 190),), 2)
+SAMPLING = Sampling(temperature=0.8, top_k=40, top_p=0.95, min_p=0.05, seed=2**64 - 1)
+SESSION = SessionId("0123456789abcdef")
+HOP = Hop(RECORD.node_id, RECORD.address, KEY)
+OPENING = m.OpenSession(SESSION, 1, (HOP, HOP), 1, Address("10.0.0.2", 65535), 4096, SAMPLING)
+PLAN = Plan(
+    ModelRef("tiny", Digest("a" * 64)), Precision.F32, 1024, (PlannedStage(RECORD, Span(0, 1), 5, 6),)
+)
+SHARE = StageShare(RECORD.node_id, "tv", DeviceClass.TV, Span(0, 30), 95, 300)
+SUMMARY = Summary("tiny", FinishReason.STOP, (1, 2, 2**32 - 1), 3, 2**64 - 1, 0.25, 12.5, (SHARE,))
+CHAT = m.ChatRequest(4, "tiny", (ChatMessage("user", "Grüße 🙂"),), 256, SAMPLING, 1.5)
+
+EXAMPLES: list[m.Message] = [
+    m.Hello(ProtocolVersion(1, 0), "home", RECORD),
+    m.Refusal("version_mismatch", "too old"),
+    m.Heartbeat(2**64 - 1),
+    m.HeartbeatReply(3, STATUS, (RECORD, replace(RECORD, name="tv"))),
+    m.Goodbye(),
+    m.LoadStage(5, KEY),
+    m.StageLoaded(5, 2**40),
+    m.RequestFailed(5, "busy", "full"),
+    OPENING,
+    m.Frame(SESSION, 1, 7, TokenIds((1, 2)), sample=True),
+    m.Token(SESSION, 1, 8, 49151),
+    m.SessionFailed(SESSION, 1, RECORD.node_id, "position_gap", "a gap"),
+    m.CloseSession(SESSION, 1),
+    CHAT,
+    m.Piece(4, "é", (1, 2)),
+    m.ChatFinished(4, SUMMARY),
+    m.CancelRequest(4),
+    m.DevicesRequest(4),
+    m.DevicesReply(4, (Device(RECORD, NodeState.ALIVE, Source.MDNS, STATUS),)),
+    m.PlanRequest(4, "tiny", 512),
+    m.PlanReply(4, PLAN),
+]
+
+VARIANTS: list[m.Message] = [
+    m.Hello(ProtocolVersion(2, 7), "", None),
+    m.HeartbeatReply(0, NodeStatus(0, 0), ()),
+    replace(OPENING, index=0, sampling=Sampling()),
+    m.Frame(SESSION, 0, 0, Hidden(b"\0\xff" * 8), sample=False),
+    m.Frame(SESSION, 0, 0, TokenIds(()), sample=False),
+    m.Frame(SESSION, 0, 0, Hidden(b""), sample=False),
+    replace(CHAT, model=None, deadline_s=None),
+    replace(CHAT, model="", deadline_s=0.0, messages=()),
+    m.Piece(4, "", ()),
+    m.DevicesReply(4, ()),
+    *(m.DevicesReply(4, (Device(RECORD, state, Source.SELF, None),)) for state in NodeState),
+    *(m.DevicesReply(4, (Device(RECORD, NodeState.LOST, source, None),)) for source in Source),
+    *(m.Hello(ProtocolVersion(1, 0), "home", replace(RECORD, device_class=kind)) for kind in DeviceClass),
+    *(m.ChatFinished(4, replace(SUMMARY, reason=reason, stages=())) for reason in FinishReason),
+    *(m.LoadStage(5, replace(KEY, precision=precision)) for precision in Precision),
+    m.PlanRequest(4, None, None),
+    m.PlanRequest(4, "", 0),
+]
+
+
+def kinds_of(union: object) -> set[type]:
+    parts = get_args(union)
+    return set().union(*map(kinds_of, parts)) if parts else {union}  # type: ignore[arg-type]
+
+
+def test_there_is_an_example_of_every_message() -> None:
+    assert {type(example) for example in EXAMPLES} == kinds_of(m.Message)
+
+
+def test_every_field_of_the_envelope_is_written_by_some_message() -> None:
+    written = {Envelope.FromString(encode(example)).WhichOneof("message") for example in EXAMPLES}
+    assert written == set(Envelope.DESCRIPTOR.fields_by_name)
+
+
+@pytest.mark.parametrize("message", EXAMPLES + VARIANTS, ids=lambda message: type(message).__name__)
+def test_a_message_goes_round_unchanged(message: m.Message) -> None:
+    assert decode(encode(message)) == message
+
+
+U32, U64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+SESSIONS = TEXTS.map(SessionId)
+SPANS = st.tuples(st.integers(0, 2**31), st.integers(1, 2**31)).map(lambda t: Span(t[0], t[0] + t[1]))
+KEYS = st.builds(StageKey, TEXTS.map(Digest), SPANS, st.sampled_from(Precision))
+ADDRESSES = st.builds(
+    Address, st.text(st.characters(categories=["L", "N"]), min_size=1), st.integers(1, 65535)
+)
+SAMPLINGS = st.builds(
+    Sampling,
+    temperature=st.floats(0, 1e30),
+    top_k=st.none() | st.integers(1, 2**32 - 1),
+    top_p=st.floats(0, 1, exclude_min=True),
+    min_p=st.floats(0, 1),
+    seed=U64,
+)
+FRAMES = st.builds(
+    m.Frame,
+    SESSIONS,
+    U32,
+    U32,
+    st.lists(U32).map(lambda ids: TokenIds(tuple(ids))) | st.binary(max_size=50).map(Hidden),
+    st.booleans(),
+)
+HOPS = st.lists(st.builds(Hop, TEXTS.map(NodeId), ADDRESSES, KEYS), min_size=1, max_size=4)
+
+
+@st.composite
+def openings(draw: st.DrawFn) -> m.OpenSession:
+    route = tuple(draw(HOPS))
+    index = draw(st.integers(0, len(route) - 1))
+    return m.OpenSession(draw(SESSIONS), draw(U32), route, index, draw(ADDRESSES), draw(U32), draw(SAMPLINGS))
+
+
+CHATS = st.builds(
+    m.ChatRequest,
+    U64,
+    st.none() | TEXTS,
+    st.lists(st.builds(ChatMessage, TEXTS, TEXTS), max_size=3).map(tuple),
+    U32,
+    SAMPLINGS,
+    st.none() | st.floats(0, 1e9),
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None)
+@given(FRAMES | openings() | CHATS)
+def test_whatever_they_hold_frames_openings_and_chats_go_round(message: m.Message) -> None:
+    assert decode(encode(message)) == message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        replace(CHAT, max_tokens=-1),
+        replace(CHAT, max_tokens=2**32),
+        replace(CHAT, messages=(ChatMessage("user", "\udc80"),)),
+        m.Token(SESSION, 0, -1, 0),
+    ],
+)
+def test_what_the_wire_cannot_carry_is_told_to_the_sender(message: m.Message) -> None:
+    with pytest.raises(BadSetting, match=f"a {type(message).__name__} cannot be sent: "):
+        encode(message)
+
+
+def decodes_or_is_malformed(data: bytes) -> None:
+    try:
+        message = decode(data)
+    except MalformedMessage as error:
+        assert f"{len(data)} bytes that cannot be read" in str(error)  # noqa: PT017
+    else:
+        assert message is None or type(message) in kinds_of(m.Message)
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: type(message).__name__)
+def test_a_message_cut_short_is_malformed(message: m.Message) -> None:
+    data = encode(message)
+    for length in range(1, len(data)):
+        with pytest.raises(MalformedMessage):
+            decode(data[:length])
+
+
+@pytest.mark.slow
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=60))
+def test_random_bytes_are_malformed_or_unknown_and_raise_nothing_else(data: bytes) -> None:
+    decodes_or_is_malformed(data)
+
+
+@pytest.mark.slow
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(EXAMPLES), st.integers(0, 10_000), st.integers(0, 255))
+def test_a_message_with_one_wrong_byte_raises_nothing_else(message: m.Message, place: int, byte: int) -> None:
+    data = bytearray(encode(message))
+    data[place % len(data)] = byte
+    decodes_or_is_malformed(bytes(data))
+
+
+def hello_pb() -> link_pb2.Hello:
+    return link_pb2.Hello(version=v.version_to_pb(RECORD.version), mesh="home", node=v.record_to_pb(RECORD))
+
+
+def opening_pb() -> session_pb2.OpenSession:
+    return Envelope.FromString(encode(OPENING)).open_session
+
+
+def chat_pb() -> client_pb2.ChatRequest:
+    return Envelope.FromString(encode(CHAT)).chat_request
+
+
+def bad_hello(device_class: str = "tv", host: str = "h", port: int = 1) -> Envelope:
+    pb = hello_pb()
+    pb.node.device_class = device_class
+    pb.node.address.host, pb.node.address.port = host, port
+    return Envelope(hello=pb)
+
+
+def bad_load(start: int, end: int, precision: str = "int4") -> Envelope:
+    key = v.key_to_pb(KEY)
+    key.span.start, key.span.end, key.precision = start, end, precision
+    return Envelope(load_stage=stage_pb2.LoadStage(request_id=1, key=key))
+
+
+def bad_opening(index: int = 0, num_hops: int = 2, port: int = 1, top_p: float = 1.0) -> Envelope:
+    pb = opening_pb()
+    pb.index, pb.gateway.port, pb.sampling.top_p = index, port, top_p
+    del pb.route[num_hops:]
+    return Envelope(open_session=pb)
+
+
+def bad_chat(temperature: float = 0.0, min_p: float = 0.0, top_k: int = 1) -> Envelope:
+    pb = chat_pb()
+    pb.sampling.temperature, pb.sampling.min_p, pb.sampling.top_k = temperature, min_p, top_k
+    return Envelope(chat_request=pb)
+
+
+@pytest.mark.parametrize(
+    ("envelope", "why"),
+    [
+        (bad_hello(device_class="toaster"), "toaster"),
+        (bad_hello(port=0), "h:0 is not an address"),
+        (bad_hello(port=65536), "h:65536 is not an address"),
+        (bad_hello(host=""), ":1 is not an address"),
+        (bad_load(5, 5), r"\[5, 5\) is not a span"),
+        (bad_load(6, 5), r"\[6, 5\) is not a span"),
+        (bad_load(0, 5, "int3"), "int3"),
+        (Envelope(load_stage=stage_pb2.LoadStage(request_id=1)), "not a span"),
+        (bad_opening(index=2), "index 2 in a route of 2 hops"),
+        (bad_opening(num_hops=0), "index 0 in a route of 0 hops"),
+        (bad_opening(port=0), "is not an address"),
+        (bad_opening(top_p=0.0), "top_p"),
+        (bad_opening(top_p=math.nan), "top_p"),
+        (bad_chat(temperature=-1.0), "temperature"),
+        (bad_chat(temperature=math.inf), "temperature"),
+        (bad_chat(temperature=math.nan), "temperature"),
+        (bad_chat(min_p=1.1), "min_p"),
+        (bad_chat(top_k=0), "top_k"),
+        (Envelope(frame=session_pb2.Frame(session_id=SESSION)), "a frame without a payload"),
+    ],
+)
+def test_an_impossible_value_is_malformed_and_named(envelope: Envelope, why: str) -> None:
+    with pytest.raises(MalformedMessage, match=why):
+        decode(envelope.SerializeToString())
+
+
+def test_a_text_that_is_not_utf8_is_malformed() -> None:
+    data = encode(m.Refusal("busy", "xyz")).replace(b"xyz", b"\xff\xfe\xfd")
+    with pytest.raises(MalformedMessage):
+        decode(data)
+
+
+def test_a_message_of_a_newer_minor_version_is_passed_over() -> None:
+    field_1000_of_no_bytes = b"\xc2\x3e\x00"
+    assert decode(field_1000_of_no_bytes) is None
+    assert decode(b"") is None
+
+
+def test_a_known_message_with_a_field_of_a_newer_minor_version_is_read() -> None:
+    heartbeat = link_pb2.Heartbeat(sequence=5).SerializeToString() + b"\xc2\x3e\x00"
+    assert decode(b"\x1a" + bytes([len(heartbeat)]) + heartbeat) == m.Heartbeat(5)
