@@ -59,7 +59,7 @@ def test_every_stage_is_loaded_on_its_node_and_a_second_time_costs_nothing() -> 
 
 def test_a_node_without_room_is_named() -> None:
     async def main() -> None:
-        async with a_home(phone=ROOMY, car=100 * KB, tv=ROOMY) as home, a_deployer(home) as deployer:
+        async with a_home(phone=ROOMY, car=10 * KB, tv=ROOMY) as home, a_deployer(home) as deployer:
             with pytest.raises(InsufficientMemory, match=r"^car: a stage of 1 MB does not fit"):
                 await deployer.deploy(a_plan(home))
 
