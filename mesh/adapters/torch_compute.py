@@ -8,10 +8,11 @@ be found.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from mesh.adapters.disk_library import DiskLibrary
 from mesh.ports import Sampled, Step
@@ -60,8 +61,32 @@ class TorchCompute:
         self._loader.shutdown(wait=False, cancel_futures=True)
 
     async def _on(self, threads: ThreadPoolExecutor, work: Callable[[TorchEngine], T]) -> T:
+        """Do some work on a thread.
+
+        Once a token and stage the thread wakes the loop, so it does that in one step: the future of
+        run_in_executor takes two more turns of the loop.
+        """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(threads, lambda: work(self._engine.result()))
+        done: asyncio.Future[T] = loop.create_future()
+
+        def settle(result: T | None, error: BaseException | None) -> None:
+            if done.cancelled():
+                return
+            if error is not None:
+                done.set_exception(error)
+            else:
+                done.set_result(cast("T", result))
+
+        def task() -> None:
+            try:
+                outcome: tuple[T | None, BaseException | None] = (work(self._engine.result()), None)
+            except BaseException as error:  # whatever it is, it belongs to whoever waits
+                outcome = (None, error)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(settle, *outcome)
+
+        threads.submit(task)
+        return await done
 
     def _start(self) -> TorchEngine:
         # The thread's own setting: OpenMP keeps the number of threads for each thread that asks.

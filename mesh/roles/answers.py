@@ -162,8 +162,10 @@ class Answers:
             if accepted is None:
                 continue
             times_s.append(now())
-            if accepted.frame is not None:  # before the text, so that the stages work meanwhile
+            if accepted.frame is not None:
                 await self._post(running, accepted.frame)
+                # Out it goes before the text is made, so that the stages work meanwhile.
+                await asyncio.sleep(0)
             if accepted.is_text:
                 await running.order.show(accepted.token)
             if accepted.reason is not None:

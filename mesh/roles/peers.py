@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from mesh.config import Timing
-from mesh.errors import InternalError, MeshError, first_of
+from mesh.errors import ChannelClosed, InternalError, MeshError, first_of
 from mesh.inbox import Inbox
 from mesh.link import Link, open_link
 from mesh.messages import Hello, Message
@@ -37,6 +37,7 @@ class Peers:
         self._tasks = tasks
         self._outboxes: dict[Address, Inbox[Message]] = {}
         self._receive: Receive = _ignore
+        self._own = _OwnLink(hello, lambda message, link: self._receive(message, link))
         self._broken: list[Broken] = []
 
     def on_message(self, receive: Receive) -> None:
@@ -53,11 +54,13 @@ class Peers:
         Returning says nothing about arrival: what breaks is told to `on_broken`. Raises ChannelClosed
         where the link breaks while this waits.
         """
+        if self._hello.node and address == self._hello.node.address:
+            return await self._own.send(message)
         outbox = self._outboxes.get(address)
         if outbox is None:
             outbox = self._outboxes[address] = Inbox(_OUTBOX)
             self._tasks.create_task(self._run(address, outbox))
-        await outbox.put(message)
+        return await outbox.put(message)
 
     async def _run(self, address: Address, outbox: Inbox[Message]) -> None:
         try:
@@ -95,6 +98,23 @@ class Peers:
         outbox.close(str(error))
         for tell in self._broken:
             tell(address, error)
+
+
+class _OwnLink(Link):
+    """A node's link to itself: messages pass as they are, without a channel in between."""
+
+    def __init__(self, hello: Hello, receive: Receive) -> None:
+        self.peer = hello
+        self._deliver = receive
+
+    async def send(self, message: Message) -> None:
+        await self._deliver(message, self)
+
+    async def receive(self) -> Message:
+        raise ChannelClosed("what a node sends to itself is delivered, not received")
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 async def _ignore(message: Message, link: Link) -> None:
