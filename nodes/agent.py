@@ -58,7 +58,8 @@ async def run_agent(options: AgentOptions, started: Callable[[NodeRecord], None]
 
     Calls `started` when the node can be dialled. Raises AddressInUse or BadSetting before that.
     """
-    with claim_identity(options.data_dir, options.name or options.default_name) as identity:
+    wanted = options.default_name if options.name is None else options.name
+    with claim_identity(options.data_dir, wanted) as identity:
         listener = await GrpcTransport().listen(options.listen)
         record = _record(options, identity, listener)
         with _compute(options) as (library, compute):
@@ -86,7 +87,7 @@ def _record(options: AgentOptions, identity: Identity, listener: Listener) -> No
     beside = f"-{identity.slot + 1}" if identity.slot else ""
     return NodeRecord(
         node_id=identity.node_id,
-        name=options.name or f"{options.default_name}{beside}",
+        name=f"{options.default_name}{beside}" if options.name is None else options.name,
         device_class=options.device_class,
         address=_reachable(listener.address),
         mesh=options.mesh,

@@ -59,10 +59,11 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 the request failed, 2 wrong usage, 130 interrupted."""
-    sys.exit(_run(arguments))
+    sys.exit(run(arguments))
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def run(arguments: Sequence[str] | None) -> int:
+    """Run a command and return its exit code."""
     try:
         result = cli.main(arguments, prog_name="mesh", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -97,11 +97,15 @@ def plan_json(plan: Plan) -> dict[str, object]:
     }
 
 
+def plan_line(plan: Plan) -> str:
+    """A plan in a line, above its table."""
+    kind = "one device" if len(plan.stages) == 1 else f"{len(plan.stages)} devices"
+    return f"{plan.model.name} on {kind}, {plan.precision}, {plan.context} tokens of context"
+
+
 def plan_table(plan: Plan) -> Table:
     """`mesh plan` for people."""
-    kind = "one device" if len(plan.stages) == 1 else f"{len(plan.stages)} devices"
-    title = f"{plan.model.name} on {kind}, {plan.precision}, {plan.context} tokens of context"
-    table = Table("device", "class", "layers", "weights", "cache", title=title, title_justify="left")
+    table = Table("device", "class", "layers", "weights", "cache")
     for stage in plan.stages:
         table.add_row(
             stage.node.name,

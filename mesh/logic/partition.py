@@ -103,24 +103,20 @@ def missing_bytes(demand: Demand, candidates: Sequence[Candidate]) -> int:
 
     def suffices(extra_bytes: int) -> bool:
         grown = Candidate(largest.node, largest.memory_bytes + extra_bytes)
-        return _is_possible(demand, [grown, *others])
+        return _is_possible_together(demand, [grown, *others])
 
-    low, high = 0, max(0, demand.whole_bytes - largest.memory_bytes)
+    low, high = 0, max(0, demand.whole_bytes - largest.memory_bytes)  # by then it holds all alone
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if suffices(middle) else (middle + 1, high)
     return low
 
 
-def _is_possible(demand: Demand, ranked: Sequence[Candidate]) -> bool:
-    """Whether any plan exists: each node with room for a layer only adds room, so the most of them decide.
-
-    One alone is tried too, because it may hold a tied table once where two hold it twice.
-    """
+def _is_possible_together(demand: Demand, ranked: Sequence[Candidate]) -> bool:
+    """Whether several nodes can hold it: each with room for a layer only adds room, so the most decide."""
     num_roomy = sum(capacity >= 1 for capacity in _capacities(demand, ranked, first=False, last=False))
-    most = min(num_roomy, demand.spec.num_layers)
-    chains = (_best_chain(demand, ranked[:count]) for count in (1, max(1, most)))
-    return any(chain is not None and chain.num_layers >= demand.spec.num_layers for chain in chains)
+    chain = _best_chain(demand, ranked[: max(1, min(num_roomy, demand.spec.num_layers))])
+    return chain is not None and chain.num_layers >= demand.spec.num_layers
 
 
 def _best_chain(demand: Demand, nodes: Sequence[Candidate]) -> _Chain | None:
@@ -160,8 +156,7 @@ def _shares(num_layers: int, capacities: Sequence[int]) -> list[int]:
         return (num_layers * capacities[index] / total - shares[index], -index)
 
     while sum(shares) < num_layers:
-        open_to_more = [i for i, capacity in enumerate(capacities) if shares[i] < capacity]
-        shares[max(open_to_more, key=room)] += 1
+        shares[max(range(len(shares)), key=room)] += 1
     while sum(shares) > num_layers:  # the ones given to nodes whose share is less than one layer
         shares[min((i for i, share in enumerate(shares) if share > 1), key=room)] -= 1
     return shares

@@ -14,7 +14,6 @@ from mesh.errors import BadSetting
 from mesh.model.families import model_spec
 from mesh.model.gguf import GgufFile
 from mesh.model.pipeline import logits_of
-from mesh.spec import ModelSpec
 from mesh.store.shelf import ModelStore
 from mesh.types import Precision, Span
 from nodes.options import IntegerList, data_dir_option
@@ -25,7 +24,7 @@ _PRECISIONS = {"f32": Precision.F32, "bf16": Precision.INT4}
 @click.command()
 @click.argument("model")
 @click.option("--tokens", type=IntegerList(), required=True, help="Token ids: 1,2,3.")
-@click.option("--split", type=IntegerList(), default=(), help="Layers before which to cut: 10,20.")
+@click.option("--split", type=IntegerList(), help="Layers before which to cut: 10,20.")
 @click.option(
     "--dtype",
     type=click.Choice(list(_PRECISIONS)),
@@ -36,7 +35,7 @@ _PRECISIONS = {"f32": Precision.F32, "bf16": Precision.INT4}
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="A .npy file.")
 @data_dir_option
 def command(  # noqa: PLR0913  an option each
-    model: str, tokens: tuple[int, ...], split: tuple[int, ...], dtype: str, out: Path, data_dir: Path
+    model: str, tokens: tuple[int, ...], split: tuple[int, ...] | None, dtype: str, out: Path, data_dir: Path
 ) -> None:
     """Write MODEL's logits for --tokens, float32 [tokens, vocabulary], to a file that numpy reads.
 
@@ -46,15 +45,18 @@ def command(  # noqa: PLR0913  an option each
     path, ref = store.verified(model)
     with GgufFile.open(path) as file:
         spec = model_spec(file, ref.name, ref.digest)
-    _write(out, logits_of(path, spec, _spans(spec, split), _PRECISIONS[dtype], tokens))
+    _write(
+        out, logits_of(path, spec, spans_between(spec.num_layers, split or ()), _PRECISIONS[dtype], tokens)
+    )
 
 
-def _spans(spec: ModelSpec, cuts: tuple[int, ...]) -> list[Span]:
-    edges = [0, *cuts, spec.num_layers]
+def spans_between(num_layers: int, cuts: tuple[int, ...]) -> list[Span]:
+    """Cut layers before each of the given ones; raise BadSetting where that leaves an empty span."""
+    edges = [0, *cuts, num_layers]
     if any(start >= end for start, end in pairwise(edges)):
         raise BadSetting(
-            f"--split {','.join(map(str, cuts))} does not cut {spec.num_layers} layers; "
-            f"give rising numbers from 1 to {spec.num_layers - 1}"
+            f"--split {','.join(map(str, cuts))} does not cut {num_layers} layers; "
+            f"give rising numbers from 1 to {num_layers - 1}"
         )
     return [Span(start, end) for start, end in pairwise(edges)]
 

@@ -8,7 +8,7 @@ import click
 
 from mesh.types import Plan
 from nodes.options import Reach, client_options, json_option
-from nodes.present import plan_json, plan_table, print_json, print_table
+from nodes.present import plan_json, plan_line, plan_table, print_json, print_table
 
 
 @click.command()
@@ -22,6 +22,7 @@ def command(model: str, context: int | None, reach: Reach, as_json: bool) -> Non
     if as_json:
         print_json(plan_json(plan))
     else:
+        click.echo(plan_line(plan))
         print_table(plan_table(plan))
 
 

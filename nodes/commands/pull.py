@@ -5,16 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from mesh.model.families import model_spec
 from mesh.model.gguf import GgufFile
+from mesh.model.text import GgufTextCodec
 from mesh.store.files import Progress as Told
 from mesh.store.pull import Puller
 from mesh.store.shelf import ModelStore
+from mesh.types import Digest
 from nodes.options import data_dir_option
 
 
@@ -34,9 +38,10 @@ def _say(line: str) -> None:
 
 
 def _inspect(path: Path) -> None:
-    """Refuse a file that no stage could ever be loaded from."""
-    with GgufFile.open(path):
-        pass
+    """Refuse a file from which no stage or tokenizer could ever be loaded."""
+    with GgufFile.open(path) as file:
+        model_spec(file, path.name, Digest(""))
+        GgufTextCodec.from_metadata(file.metadata, datetime.now)
 
 
 @contextmanager

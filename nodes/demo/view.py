@@ -21,7 +21,7 @@ from mesh.types import Device, Plan, PlannedStage, Summary
 from nodes.demo.household import DemoDevice
 from nodes.demo.story import Ended, Event, Met, Placed, Said, Show, Starting
 from nodes.memory_size import format_memory_size
-from nodes.present import answer_line, plan_table, print_table
+from nodes.present import answer_line, plan_line, plan_table, print_table
 
 _BAR_WIDTH = 30
 
@@ -46,6 +46,7 @@ def _print(event: Event) -> None:
             click.echo(f"starting {names}")
             click.echo(f"> {prompt}")
         case Placed(plan):
+            click.echo(plan_line(plan))
             print_table(plan_table(plan))
         case Said(text):
             click.echo(text, nl=False)

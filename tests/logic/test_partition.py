@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from itertools import combinations, pairwise, permutations
 
 import pytest
@@ -43,7 +44,8 @@ SMOLLM2 = ModelSpec(
     tied_embeddings=True,
 )
 DEMAND = Demand(SMOLLM2, Precision.INT4, 1024)
-SMALL = replace(SMOLLM2, num_layers=4)
+SMALL = replace(SMOLLM2, num_layers=6, vocab_size=7_500)
+"""Small enough for brute force; a table weighs as much as one layer and a half, so the ends matter."""
 LAYER = DEMAND.layer_bytes
 TABLE = SMOLLM2.table_bytes(Precision.INT4)
 
@@ -107,6 +109,15 @@ def check(demand: Demand, found: Plan, memories: Sequence[int]) -> None:
         assert stage.weights_bytes + stage.cache_bytes <= memory_bytes
 
 
+def by_largest_remainder(num_layers: int, capacities: list[int]) -> list[int]:
+    ideals = [Fraction(num_layers * capacity, sum(capacities)) for capacity in capacities]
+    shares = [int(ideal) for ideal in ideals]
+    by_remainder = sorted(range(len(ideals)), key=lambda i: (shares[i] - ideals[i], i))
+    for index in by_remainder[: num_layers - sum(shares)]:
+        shares[index] += 1
+    return shares
+
+
 def near_edges(num_layers: int) -> st.SearchStrategy[int]:
     """Memories at and around the sizes at which one more layer, or one more table, fits."""
     return st.builds(
@@ -127,16 +138,16 @@ SOME_DEMANDS = st.builds(
 
 @pytest.mark.slow
 @settings(max_examples=150, deadline=None)
-@given(SOME_DEMANDS, st.lists(near_edges(4), max_size=4))
+@given(SOME_DEMANDS, st.lists(st.floats(0, 7), max_size=4))
 def test_the_fewest_nodes_are_taken_and_refused_only_what_cannot_be(
-    demand: Demand, memories: list[int]
+    demand: Demand, sizes_in_layers: list[float]
 ) -> None:
-    if demand.precision is Precision.F32:
-        memories = [6 * memory for memory in memories]
+    memories = [int(size * demand.layer_bytes) for size in sizes_in_layers]
     assert outcome(demand, memories) == fewest_by_brute_force(demand, memories)
 
 
-@settings(max_examples=100, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
 @given(st.lists(near_edges(30), min_size=1, max_size=8), st.randoms(use_true_random=False))
 def test_spans_cover_the_model_within_each_memory_whatever_the_order(
     memories: list[int], rng: random.Random
@@ -151,7 +162,8 @@ def test_spans_cover_the_model_within_each_memory_whatever_the_order(
     assert plan(DEMAND, devices) == found
 
 
-@settings(max_examples=100, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
 @given(st.lists(near_edges(30), min_size=1, max_size=8))
 def test_layers_are_in_proportion_to_room(memories: list[int]) -> None:
     try:
@@ -163,11 +175,14 @@ def test_layers_are_in_proportion_to_room(memories: list[int]) -> None:
         DEMAND.capacity(memories[int(s.node.node_id, 16)], first=s is stages[0], last=s is stages[-1])
         for s in stages
     ]
-    for stage, capacity in zip(stages, capacities, strict=True):
-        ideal = SMOLLM2.num_layers * capacity / sum(capacities)
-        assert abs(stage.span.num_layers - ideal) <= 1
+    shares = [stage.span.num_layers for stage in stages]
+    for share, capacity in zip(shares, capacities, strict=True):
+        assert abs(share - SMOLLM2.num_layers * capacity / sum(capacities)) <= 1
+    if all(SMOLLM2.num_layers * capacity >= sum(capacities) for capacity in capacities):
+        assert shares == by_largest_remainder(SMOLLM2.num_layers, capacities)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(near_edges(12), min_size=1, max_size=8), st.booleans())
 def test_the_missing_bytes_are_just_enough(memories: list[int], is_tied: bool) -> None:

@@ -117,7 +117,7 @@ def test_a_power_cut_is_suspected_then_lost_within_5_seconds_then_undone(has_mdn
     run(main())
 
 
-@pytest.mark.parametrize("outage_s", [200, 1000])
+@pytest.mark.parametrize("outage_s", [200, 500])
 def test_a_long_outage_is_undone_too(outage_s: float) -> None:
     """Discovery does not announce anew what it had never withdrawn."""
 
@@ -194,6 +194,17 @@ def test_a_changed_address_is_followed(incarnation: int) -> None:
     run(main())
 
 
+def test_a_changed_address_is_followed_though_the_old_one_still_answers() -> None:
+    async def main() -> None:
+        async with a_home(phone=ROOMY, tv=ROOMY) as home:
+            home.lan.put(home.nodes["tv"].record.at(Address("10.0.0.77", 7070)))
+            assert (await states_over(home, "phone", "tv", 5))[-1] is LOST
+            home.lan.put(home.nodes["tv"].record)
+            assert (await states_over(home, "phone", "tv", 2))[-1] is ALIVE
+
+    run(main())
+
+
 def test_two_nodes_of_one_name_stay_two() -> None:
     async def main() -> None:
         async with a_home(phone=ROOMY) as home:
@@ -233,7 +244,9 @@ def test_nodes_that_cannot_talk_to_us_are_never_alive_and_never_planned(
         async with a_home(phone=300 * KB) as home:
             peers = (home.nodes["phone"].record.address,) if by_peer else ()
             await home.start("tv", ROOMY, version=version, mesh=mesh, has_mdns=not by_peer, peers=peers)
-            assert ALIVE not in await states_over(home, "phone", "tv", 10)
+            states = await states_over(home, "phone", "tv", 10)
+            assert ALIVE not in states
+            assert mesh == "home" or states == [None]
             with pytest.raises(InsufficientMemory, match=r"offer \(MB\): phone 0;"):
                 await home.client("phone").plan()
 

@@ -128,7 +128,7 @@ def test_a_message_goes_round_unchanged(message: m.Message) -> None:
 U32, U64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 SESSIONS = TEXTS.map(SessionId)
-SPANS = st.tuples(st.integers(0, 2**31), st.integers(1, 2**31)).map(lambda t: Span(t[0], t[0] + t[1]))
+SPANS = st.tuples(st.integers(0, 2**31 - 1), st.integers(1, 2**31)).map(lambda t: Span(t[0], t[0] + t[1]))
 KEYS = st.builds(StageKey, TEXTS.map(Digest), SPANS, st.sampled_from(Precision))
 ADDRESSES = st.builds(
     Address, st.text(st.characters(categories=["L", "N"]), min_size=1), st.integers(1, 65535)

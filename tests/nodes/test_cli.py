@@ -1,0 +1,204 @@
+"""The command line in this process: what is printed, and one clear line for everything that is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+
+from nodes.cli import COMMANDS, run
+
+Run = Callable[..., "Result"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+    def line(self, code: int) -> str:
+        """The one line of a failure that printed nothing else."""
+        assert (self.code, self.out) == (code, ""), self
+        assert self.err.startswith("mesh: ")
+        assert self.err.count("\n") == 1
+        return self.err[len("mesh: ") : -1]
+
+
+@pytest.fixture
+def mesh(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: str | Path) -> Result:
+        code = run([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return Result(code, printed.out, printed.err)
+
+    return call
+
+
+@pytest.fixture
+def copied(smollm2_path: Path, tmp_path: Path) -> Path:
+    """A data directory of our own with the real model, to be damaged."""
+    folder = tmp_path / "models" / "smollm2-135m"
+    shutil.copytree(smollm2_path.parent, folder, copy_function=shutil.copy2)
+    return tmp_path
+
+
+def test_help_lists_every_command(mesh: Run) -> None:
+    shown = mesh("--help")
+    assert shown.code == 0
+    assert all(f"\n  {name} " in shown.out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(mesh: Run, name: str) -> None:
+    shown = mesh(name, "--help")
+    assert shown.code == 0
+    assert f"Usage: mesh {name}" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["fly"], "No such command 'fly'"),
+        (["ask"], "Missing argument 'PROMPT'"),
+        (["ask", ""], "the prompt is empty; say what to ask"),
+        (["ask", "x", "--max-tokens", "0"], "0 is not in the range"),
+        (["ask", "x", "--temperature", "-1"], "-1.0 is not in the range"),
+        (["ask", "x", "--peer", "nowhere"], "'nowhere' is not an address; write HOST:PORT"),
+        (["devices", "--peer", "host:99999"], "'host:99999' is not an address"),
+        (["up", "--class", "toaster"], "'toaster' is not one of 'phone', 'car', 'tv'"),
+        (["up", "--memory", "lots"], "'lots'"),
+        (["up", "--memory", "-3MB"], "'-3MB'"),
+        (["up", "--name", ""], "cannot name a device"),
+        (["up", "--listen", "7070"], "'7070' is not an address"),
+        (["demo", "--devices", "phone,toaster"], "unknown device class 'toaster'; choose from phone, car"),
+        (["demo", "--devices", ",".join(["tv"] * 9)], "9 devices are too many"),
+        (["logits", "smollm2:135m", "--tokens", "1,x", "--out", "a.npy"], "'1,x' is not a list of whole"),
+    ],
+)
+def test_wrong_usage_is_one_line(mesh: Run, tmp_path: Path, arguments: list[str], said: str) -> None:
+    extra = ["--data-dir", tmp_path] if arguments[0] in ("up", "demo") else []
+    assert said in mesh(*arguments, *extra).line(2)
+
+
+@pytest.mark.parametrize("command", ["demo", "logits", "pull"])
+def test_an_unknown_model_names_the_command_that_lists_them(mesh: Run, tmp_path: Path, command: str) -> None:
+    arguments: dict[str, list[str | Path]] = {
+        "demo": ["demo", "--model", "smollm3"],
+        "logits": ["logits", "smollm3", "--tokens", "1", "--out", tmp_path / "a.npy"],
+        "pull": ["pull", "smollm3"],
+    }
+    line = mesh(*arguments[command], "--data-dir", tmp_path).line(1)
+    assert "smollm3" in line
+    assert "`mesh models`" in line
+
+
+def test_a_model_that_is_not_pulled_names_the_command_that_does(mesh: Run, tmp_path: Path) -> None:
+    assert "mesh pull smollm2:135m" in mesh("demo", "--data-dir", tmp_path).line(1)
+
+
+@pytest.mark.slow
+def test_nobody_there_says_how_to_start_somebody(mesh: Run) -> None:
+    line = mesh("devices", "--mesh", "nobody-lives-here", "--wait", "0.1").line(1)
+    assert "no device of mesh 'nobody-lives-here' was found within 0.1 s; start one with `mesh up`" in line
+
+
+def test_models_lists_what_can_be_had(mesh: Run, tmp_path: Path) -> None:
+    listed = json.loads(mesh("models", "--json", "--data-dir", tmp_path).out)
+    assert [(model["name"], model["path"]) for model in listed] == [("smollm2:135m", None)]
+    assert "mesh pull smollm2:135m" in mesh("models", "--data-dir", tmp_path).out
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_a_truncated_model_is_told(mesh: Run, copied: Path) -> None:
+    file = copied / "models" / "smollm2-135m" / "model.gguf"
+    os.truncate(file, 50_000_000)
+    assert "truncated" in mesh("demo", "--data-dir", copied).line(1)
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_an_altered_model_is_told_and_pull_says_nothing_else(mesh: Run, copied: Path) -> None:
+    path = copied / "models" / "smollm2-135m" / "model.gguf"
+    with path.open("r+b") as file:
+        file.seek(60_000_000)
+        file.write(b"altered")
+    out = copied / "a.npy"
+    assert "altered" in mesh(
+        "logits", "smollm2:135m", "--tokens", "1", "--out", out, "--data-dir", copied
+    ).line(1)
+    assert not out.exists()
+
+
+def test_an_architecture_that_is_not_supported_is_named_and_not_kept(mesh: Run, tmp_path: Path) -> None:
+    path = tmp_path / "mamba.gguf"
+    writer = gguf.GGUFWriter(path, "mamba")
+    writer.add_tensor("x", np.zeros(4, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    line = mesh("pull", path, "--data-dir", tmp_path / "store").line(1)
+    assert "mamba" in line
+    assert "llama" in line
+    assert json.loads(mesh("models", "--json", "--data-dir", tmp_path / "store").out)[0]["path"] is None
+
+
+def test_a_file_that_is_no_model_is_told(mesh: Run, tmp_path: Path) -> None:
+    path = tmp_path / "notes.gguf"
+    path.write_text("these are my notes")
+    assert "notes.gguf" in mesh("pull", path, "--data-dir", tmp_path / "store").line(1)
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_logits_are_the_same_however_split(mesh: Run, smollm2_path: Path, tmp_path: Path) -> None:
+    def logits(*options: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        out = tmp_path / "logits.npy"
+        data_dir = smollm2_path.parents[2]
+        shown = mesh(
+            "logits",
+            "smollm2:135m",
+            "--tokens",
+            "504,3575,282",
+            "--out",
+            out,
+            "--data-dir",
+            data_dir,
+            *options,
+        )
+        assert (shown.code, shown.err) == (0, "")
+        return np.load(out)  # type: ignore[no-any-return]
+
+    whole = logits("--dtype", "f32")
+    assert (whole.shape, str(whole.dtype)) == ((3, 49152), "float32")
+    assert np.abs(logits("--dtype", "f32", "--split", "2,5") - whole).max() <= 1e-5
+    assert np.array_equal(logits("--split", "7"), logits())
+
+
+@pytest.mark.model
+def test_logits_refuse_cuts_and_tokens_that_are_not_there(
+    mesh: Run, smollm2_path: Path, tmp_path: Path
+) -> None:
+    common = ["logits", "smollm2:135m", "--out", tmp_path / "x.npy", "--data-dir", smollm2_path.parents[2]]
+    for cuts in ("0", "30", "5,5", "9,3"):
+        assert "does not cut 30 layers" in mesh(*common, "--tokens", "1", "--split", cuts).line(2)
+    assert "outside the vocabulary of 49152" in mesh(*common, "--tokens", "49152").line(1)
+    nowhere = [
+        "logits",
+        "smollm2:135m",
+        "--out",
+        tmp_path / "no" / "x.npy",
+        "--data-dir",
+        smollm2_path.parents[2],
+    ]
+    assert "cannot write" in mesh(*nowhere, "--tokens", "1").line(2)
+    assert list(tmp_path.iterdir()) == []
