@@ -89,7 +89,8 @@ class Address:
         """Read `HOST:PORT` or `[IPv6]:PORT`; raise BadSetting naming the text."""
         host, colon, port = text.rpartition(":")
         bare = host.removeprefix("[").removesuffix("]")
-        if not colon or not bare or not port.isdecimal() or int(port) > 65535:
+        unclear = ":" in host and bare == host  # an IPv6 address without brackets: where does it end?
+        if not colon or not bare or unclear or not port.isdecimal() or int(port) > 65535:
             raise BadSetting(f"'{text}' is not an address; write HOST:PORT, for instance 192.168.1.20:7070")
         return cls(bare, int(port))
 

@@ -38,7 +38,8 @@ def test_an_address_is_read_and_written_alike(text: str, address: Address) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["", "tv", ":7070", "tv:", "tv:port", "tv:-1", "tv:65536", "tv:70.70", "[]:1", "tv:0x10"]
+    "text",
+    ["", "tv", ":7070", "tv:", "tv:port", "tv:-1", "tv:65536", "tv:70.70", "[]:1", "tv:0x10", "fe80::1"],
 )
 def test_what_is_no_address_is_named(text: str) -> None:
     with pytest.raises(BadSetting, match=f"'{text}'".replace("[", r"\[").replace("]", r"\]")):

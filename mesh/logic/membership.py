@@ -7,7 +7,7 @@ of any monotonic clock) come in, changes go out. Must not know how news travels.
     suspect ── heard ──▶ alive          suspect, joined ── longer silence ──▶ lost
     any ── goodbye ──▶ left             left, or lost and not announced ── long after ──▶ (forgotten)
     lost ── heard, or sighted at first hand ──▶ alive, or joined
-    announcement withdrawn: joined ──▶ left, alive ──▶ suspect
+    announcement withdrawn: joined ──▶ lost, alive ──▶ suspect
     any ── sighted in a later incarnation ──▶ joined; nothing else brings back one that left
 
 Two rules keep old news from doing harm: news of an earlier incarnation is ignored, and hearsay (a peer
@@ -108,7 +108,7 @@ class Membership:
     def withdrawn(self, node_id: NodeId, now: float) -> list[Change]:
         """A node's announcement is gone: it left, or only its announcement ran out.
 
-        One that answers heartbeats is suspected, and cleared by its next; any other has left.
+        One that answers heartbeats is suspected, and cleared by its next; one that never did is lost.
         """
         known = self._members.get(node_id)
         if known is None:
@@ -116,7 +116,7 @@ class Membership:
         self._members[node_id] = replace(known, is_announced=False)
         if known.state in _GONE:
             return []
-        return self._move(node_id, NodeState.SUSPECT if known.status else NodeState.LEFT, now)
+        return self._move(node_id, NodeState.SUSPECT if known.status else NodeState.LOST, now)
 
     def said_goodbye(self, node_id: NodeId, incarnation: int, now: float) -> list[Change]:
         """A node said that it leaves."""

@@ -164,6 +164,8 @@ class Gateway:
         model = request.model or self._default_model()
         spec, codec = await self._library.spec(model), await self._library.codec(model)
         prompt = await self._library.encode_chat(model, request.messages)
+        if not prompt:
+            raise BadRequest("the prompt is empty; say what to ask")
         needed = needed_context(len(prompt), request.max_tokens, spec.context_length)
         plan = self._plan(spec, needed)
         session = Session(self._new_session_id(), prompt, request.max_tokens, codec.stop_ids)

@@ -7,6 +7,7 @@ is tended by a task that keeps a link of its own to it, so that no bulk of data 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
@@ -38,6 +39,8 @@ class Roster:
         self._membership = Membership(own.node_id, timing)
         self._links: dict[NodeId, Link] = {}
         self._tended: set[NodeId] = set()
+        self._visited: dict[Address, NodeId] = {}
+        """Who answered at the fixed addresses."""
         self._listeners: list[Callable[[Change], None]] = []
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -78,12 +81,9 @@ class Roster:
 
     async def leave(self) -> None:
         """Say goodbye to everybody that we have a link to; the caller sets the deadline."""
-        for link in tuple(self._links.values()):
-            try:
-                await link.send(Goodbye())
-                await link.close()
-            except MeshError:
-                continue
+        async with asyncio.TaskGroup() as tasks:
+            for link in tuple(self._links.values()):
+                tasks.create_task(_say_goodbye(link))
 
     async def _watch(self, discovery: Discovery) -> None:
         async for sighting in discovery.watch():
@@ -107,13 +107,15 @@ class Roster:
             await asyncio.sleep(2 * self._timing.heartbeat_interval_s)
 
     def _is_known(self, address: Address) -> bool:
-        present = (m for m in self._membership.members() if m.state is not NodeState.LEFT)
-        return any(member.record.address == address for member in present)
+        """Whether the node that answered there is us or present; it may have other addresses too."""
+        node_id = self._visited.get(address)
+        return node_id == self._own.node_id or (node_id is not None and self._wanted(node_id) is not None)
 
     async def _visit(self, address: Address) -> None:
         link = await open_link(self._transport, address, self._hello, self._timing.dial_s)
         await link.close()
         if link.node:
+            self._visited[address] = link.node.node_id
             self._sight(link.node.at(address), Source.PEER)
 
     def _sight(self, record: NodeRecord, source: Source) -> None:
@@ -141,9 +143,15 @@ class Roster:
                         reported = str(error)
                         _log.warning("%s at %s: %s", member.record.name, member.record.address, error)
                     self._tell(self._membership.broken(node_id, _now()))
-                await asyncio.sleep(self._timing.heartbeat_interval_s)
+                await asyncio.sleep(self._pause_s(node_id))
         finally:
             self._tended.discard(node_id)
+
+    def _pause_s(self, node_id: NodeId) -> float:
+        """Dial a node that is lost less often: it may be gone for hours, or be of another version."""
+        member = self._membership.get(node_id)
+        is_lost = member is not None and member.state is NodeState.LOST
+        return self._timing.lost_after_s if is_lost else self._timing.heartbeat_interval_s
 
     async def _converse(self, record: NodeRecord) -> None:
         """Exchange heartbeats over one link until it breaks or the node is at another address."""
@@ -177,6 +185,12 @@ class Roster:
             _log.info("%s: %s", change.record.name, change.after or "forgotten")
             for listener in self._listeners:
                 listener(change)
+
+
+async def _say_goodbye(link: Link) -> None:
+    with contextlib.suppress(MeshError):
+        await link.send(Goodbye())
+        await link.close()
 
 
 def _now() -> float:

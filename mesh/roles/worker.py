@@ -12,7 +12,15 @@ import contextlib
 import logging
 from dataclasses import dataclass, replace
 
-from mesh.errors import InternalError, MeshError, NetworkError, StageLost, StageNotLoaded, UnknownSession
+from mesh.errors import (
+    BadRequest,
+    InternalError,
+    MeshError,
+    NetworkError,
+    StageLost,
+    StageNotLoaded,
+    UnknownSession,
+)
 from mesh.inbox import Inbox
 from mesh.link import Link
 from mesh.logic.memory import MemoryLedger
@@ -150,6 +158,8 @@ class Worker:
     async def _ensure(self, key: StageKey) -> int:
         """Have a stage in memory and in the books; return its bytes."""
         spec = await self._library.spec_of(key.digest)
+        if key.span.end > spec.num_layers:
+            raise BadRequest(f"{spec.name} has {spec.num_layers} layers; {key.span} is not among them")
         weights_bytes = spec.weights_bytes(key.span, key.precision)
         if self._ledger.has_stage(key):
             return weights_bytes

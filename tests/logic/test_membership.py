@@ -127,7 +127,7 @@ def brought_to(state: NodeState | None) -> Membership:
         (SUSPECT, 1.0, Goodbye(), LEFT),
         (LOST, 1.0, Goodbye(), LEFT),
         (ALIVE, 1.0, Goodbye(3), LEFT),
-        (JOINED, 1.0, Withdrawn(), LEFT),
+        (JOINED, 1.0, Withdrawn(), LOST),
         (ALIVE, 1.0, Withdrawn(), SUSPECT),
         # a later incarnation is a new life, by whatever way it is known
         *[

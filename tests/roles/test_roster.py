@@ -23,6 +23,7 @@ from mesh.types import (
     Source,
 )
 from simulator.loop import run
+from simulator.network import MemoryChannel
 from tests.roles.world import KB, ROOMY, Home, a_home
 
 JOINED, ALIVE, SUSPECT, LOST, _ = NodeState
@@ -85,6 +86,32 @@ def test_one_fixed_address_leads_to_the_whole_mesh() -> None:
                 assert await home.states(viewer) == {"hub": ALIVE, "phone": ALIVE, "tv": ALIVE}
             found = await sources(home, "phone")
             assert (found["hub"], found["tv"]) == (Source.PEER, Source.CONTACT)
+
+    run(main())
+
+
+def test_fixed_addresses_of_ourselves_and_two_of_one_node_come_to_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        async with a_home() as home:
+            tv = (await home.start("tv", has_mdns=False)).record.address
+            alias, own = Address("10.0.1.1", 7070), Address("10.0.0.2", 7070)
+            dialled: list[Address] = []
+            connect = home.network.connect
+
+            def noted(host: str, address: Address) -> MemoryChannel:
+                dialled.append(address)
+                return connect(host, tv if address == alias else address)
+
+            monkeypatch.setattr(home.network, "connect", noted)
+            await home.start("phone", has_mdns=False, peers=(tv, alias, own))
+            await asyncio.sleep(10)
+            settled = tuple(dialled)
+            assert {tv, alias, own} == set(settled)
+            await asyncio.sleep(50)
+            assert tuple(dialled) == settled
+            assert await home.states("phone") == {"phone": ALIVE, "tv": ALIVE}
 
     run(main())
 

@@ -269,6 +269,18 @@ def test_a_load_of_a_model_that_is_not_here_is_refused() -> None:
     run(main())
 
 
+def test_a_span_beyond_the_models_layers_is_refused() -> None:
+    async def main() -> None:
+        async with a_bench() as bench:
+            failure = await bench.load(Span(6, 13))
+            assert isinstance(failure, RequestFailed)
+            assert failure.code == "bad_request"
+            assert "tiny has 12 layers; [6, 13) is not among them" in failure.message
+            assert isinstance(await bench.load(), StageLoaded)
+
+    run(main())
+
+
 def test_idle_stages_make_room_for_another() -> None:
     async def main() -> None:
         async with a_bench(max(weights(HALF), weights(OTHER_HALF)) + 10 * KB) as bench:
