@@ -6,25 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from mesh.spec import CACHE_PAGE, ModelSpec
+from mesh.spec import CACHE_PAGE
 from mesh.types import Digest, ModelRef, Precision, Span
+from tests.shapes import SMOLLM2
 
-SMOLLM2 = ModelSpec(
-    name="smollm2:135m",
-    digest=Digest("a" * 64),
-    architecture="llama",
-    num_layers=30,
-    hidden_size=576,
-    num_heads=9,
-    num_kv_heads=3,
-    head_dim=64,
-    intermediate_size=1536,
-    vocab_size=49152,
-    context_length=8192,
-    rope_base=100_000.0,
-    rms_norm_eps=1e-5,
-    tied_embeddings=True,
-)
 INT4, F32 = Precision.INT4, Precision.F32
 LINEAR = 576 * 576 + 2 * 576 * 192 + 576 * 576 + 3 * 576 * 1536  # q, k and v, o, gate and up and down
 

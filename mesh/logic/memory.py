@@ -44,16 +44,19 @@ class MemoryLedger:
     def book_stage(self, key: StageKey, weights_bytes: int) -> list[StageKey]:
         """Book a stage's weights and return the idle stages that must be freed for it first.
 
-        Those are taken from the books too; the stage itself counts as in use until `stage_arrived`. Raises
-        InsufficientMemory, changing nothing, where even freeing every idle stage is not enough.
+        Those are taken from the books too; the stage itself counts as in use until `stage_arrived`. Where
+        even freeing every idle stage is not enough, changes nothing and raises InsufficientMemory, or Busy
+        if it would fit once what runs has ended.
         """
         doomed = self._make_room(weights_bytes)
         if doomed is None:
-            raise InsufficientMemory(
+            text = (
                 f"a stage of {_megabytes(weights_bytes)} MB does not fit: "
-                f"{_megabytes(self.budget_bytes)} MB are lent to the mesh and "
-                f"{_megabytes(self.used_bytes)} MB of them are in use"
+                f"{_megabytes(self.budget_bytes)} MB are lent to the mesh"
             )
+            if weights_bytes > self.budget_bytes:
+                raise InsufficientMemory(f"{text}; give more with --memory")
+            raise Busy(f"{text} and {_megabytes(self.used_bytes)} MB of them are in use; try again later")
         self._stages[key] = weights_bytes
         self._arriving.add(key)
         return doomed

@@ -14,11 +14,9 @@ from hypothesis import strategies as st
 
 from mesh.errors import InsufficientMemory
 from mesh.logic.partition import Candidate, Demand, missing_bytes, plan
-from mesh.spec import ModelSpec
 from mesh.types import (
     Address,
     DeviceClass,
-    Digest,
     NodeId,
     NodeRecord,
     Plan,
@@ -26,23 +24,8 @@ from mesh.types import (
     ProtocolVersion,
     Span,
 )
+from tests.shapes import SMOLLM2
 
-SMOLLM2 = ModelSpec(
-    name="smollm2:135m",
-    digest=Digest("a" * 64),
-    architecture="llama",
-    num_layers=30,
-    hidden_size=576,
-    num_heads=9,
-    num_kv_heads=3,
-    head_dim=64,
-    intermediate_size=1536,
-    vocab_size=49152,
-    context_length=8192,
-    rope_base=100_000.0,
-    rms_norm_eps=1e-5,
-    tied_embeddings=True,
-)
 DEMAND = Demand(SMOLLM2, Precision.INT4, 1024)
 SMALL = replace(SMOLLM2, num_layers=6, vocab_size=7_500)
 """Small enough for brute force; a table weighs as much as one layer and a half, so the ends matter."""

@@ -313,7 +313,7 @@ def test_a_stage_in_use_is_not_evicted() -> None:
             await bench.say(bench.opening())
             failure = await bench.load(HALF)
             assert isinstance(failure, RequestFailed)
-            assert failure.code == "insufficient_memory"
+            assert failure.code == "busy"
             assert len(await bench.say(a_frame())) == 1
 
     run(main())
