@@ -237,10 +237,10 @@ def _details(error: BaseException) -> str:
 def _dial_error(address: Address, error: grpc.aio.AioRpcError) -> MeshError:
     """Tell an empty address from one where something else answers.
 
-    gRPC has one status for both; its text tells them apart (seen with 1.85).
+    gRPC has one status for both; its text tells them apart (seen with 1.66 and 1.85).
     """
     details = _details(error)
-    other_program = error.code() is grpc.StatusCode.UNIMPLEMENTED or "HTTP/2" in details
+    other_program = error.code() is grpc.StatusCode.UNIMPLEMENTED or "http" in details.lower()
     if other_program:
         return NotAMesh(f"{address} answers, but does not speak the mesh's protocol; is it another program?")
     return PeerUnreachable(f"nobody answers at {address} ({details.rpartition(': ')[2]})")
