@@ -16,12 +16,16 @@ from mesh.adapters.zeroconf_discovery import ZeroconfDiscovery
 from mesh.client import Client
 from mesh.config import DEFAULT_MESH, Timing
 from mesh.errors import MeshError, NoDevices, NotAMesh
+from mesh.inbox import Inbox
 from mesh.link import Link, open_link
 from mesh.messages import PROTOCOL, Hello
 from mesh.ports import Appeared, Discovery, Transport
 from mesh.types import Address
 
-_LOOPBACK_SHARE = 0.5  # of the waiting time, for agents of this machine, before the network is asked
+_VISITS = 64  # nodes that may answer before the first answer is taken up
+
+_LOOPBACK_SHARE = 0.75  # of the waiting time, for agents of this machine, before the network is asked
+# (an agent that has answered another client within the second answers a second later: RFC 6762, 6)
 
 
 @asynccontextmanager
@@ -70,14 +74,31 @@ class _Search:
         )
 
     async def _discover(self, discovery: Discovery) -> tuple[Link, Address]:
+        """Visit every node that appears, all at once, because one may be frozen; the first to answer wins."""
+        answers: Inbox[tuple[Link, Address]] = Inbox(_VISITS)
         try:
-            async with aclosing(discovery.watch()) as sightings:
-                async for sighting in sightings:
-                    if isinstance(sighting, Appeared) and sighting.record.mesh == self._hello.mesh:
-                        try:
-                            return await self.visit(sighting.record.address)
-                        except MeshError as error:
-                            self._failure = error
-            raise TimeoutError
+            async with asyncio.TaskGroup() as tasks:
+                watching = tasks.create_task(self._visit_all(discovery, answers))
+                answer = await answers.get()
+                watching.cancel()
         finally:
             await discovery.close()
+            answers.close("somebody has answered")
+        return answer
+
+    async def _visit_all(self, discovery: Discovery, answers: Inbox[tuple[Link, Address]]) -> None:
+        async with aclosing(discovery.watch()) as sightings, asyncio.TaskGroup() as visits:
+            async for sighting in sightings:
+                if isinstance(sighting, Appeared) and sighting.record.mesh == self._hello.mesh:
+                    visits.create_task(self._try(sighting.record.address, answers))
+
+    async def _try(self, address: Address, answers: Inbox[tuple[Link, Address]]) -> None:
+        try:
+            link, _ = await self.visit(address)
+        except MeshError as error:
+            self._failure = error
+            return
+        if len(answers):
+            await link.close()  # another was faster
+        else:
+            answers.put_nowait((link, address))

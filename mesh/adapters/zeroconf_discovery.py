@@ -12,7 +12,7 @@ import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 
-from zeroconf import InterfaceChoice, IPVersion, ServiceInfo, ServiceStateChange, Zeroconf
+from zeroconf import DNSQuestionType, InterfaceChoice, IPVersion, ServiceInfo, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from mesh.errors import ChannelClosed, MeshError
@@ -66,7 +66,14 @@ class ZeroconfDiscovery:
         """Yield sightings; see the port."""
         changes: Inbox[_Change] = Inbox(_CHANGES)
         self._watches.append(changes)
-        browser = AsyncServiceBrowser(self._zeroconf.zeroconf, SERVICE_TYPE, handlers=[_note_into(changes)])
+        browser = AsyncServiceBrowser(
+            self._zeroconf.zeroconf,
+            SERVICE_TYPE,
+            handlers=[_note_into(changes)],
+            # The usual first question asks for answers to this socket alone; where several programs of one
+            # machine share the port, the system gives them to any one of the sockets.
+            question_type=DNSQuestionType.QM,
+        )
         try:
             async for sighting in self._sightings(changes):
                 yield sighting

@@ -104,3 +104,16 @@ def test_listening_beyond_this_machine_says_what_that_means(tmp_path: Path) -> N
     assert finished.code == 2
     assert "without pairing or encryption" in finished.err.splitlines()[0]
     assert "no such host" in finished.err.splitlines()[1]
+
+
+def test_a_frozen_agent_does_not_keep_a_client_from_the_others(tmp_path: Path) -> None:
+    with agents(tmp_path) as running:
+        for name in ("phone", "tv", "car"):
+            running.up(name)
+        assert until(lambda: set(running.states().values()) == {"alive"} and len(running.states()) == 3, 3)
+        for name in ("phone", "tv"):
+            running.signal(name, signal.SIGSTOP)
+        assert until(lambda: running.states() == {"phone": "lost", "tv": "lost", "car": "alive"}, 6)
+        for name in ("phone", "tv"):
+            running.signal(name, signal.SIGCONT)
+        assert until(lambda: set(running.states().values()) == {"alive"}, 6)
