@@ -15,7 +15,7 @@ from mesh.adapters.grpc_transport import GrpcTransport
 from mesh.adapters.zeroconf_discovery import ZeroconfDiscovery
 from mesh.client import Client
 from mesh.config import DEFAULT_MESH, Timing
-from mesh.errors import MeshError, NoDevices, NotAMesh
+from mesh.errors import MeshError, NoDevices, NotAMesh, PeerUnreachable
 from mesh.inbox import Inbox
 from mesh.link import Link, open_link
 from mesh.messages import PROTOCOL, Hello
@@ -95,6 +95,8 @@ class _Search:
     async def _try(self, address: Address, answers: Inbox[tuple[Link, Address]]) -> None:
         try:
             link, _ = await self.visit(address)
+        except PeerUnreachable:
+            return  # an announcement that outlived its node
         except MeshError as error:
             self._failure = error
             return

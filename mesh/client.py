@@ -6,11 +6,13 @@ up on every device. Each request has a link of its own, so that to abandon it is
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypedDict, Unpack
 
+from mesh.config import Timing
 from mesh.errors import BadSetting, ChannelClosed, InternalError, PeerUnreachable
 from mesh.link import Link
 from mesh.messages import (
@@ -19,6 +21,8 @@ from mesh.messages import (
     ClientRequest,
     DevicesReply,
     DevicesRequest,
+    Heartbeat,
+    HeartbeatReply,
     Message,
     Piece,
     PlanReply,
@@ -114,6 +118,8 @@ class Client:
             raise BadSetting(f"chat has no option '{unknown[0]}'")
         if isinstance(prompt, str):
             prompt = [ChatMessage("user", prompt)]
+        if any(not _is_text(message.content) for message in prompt):
+            raise BadSetting("the prompt has bytes that are no UTF-8 text; write it anew")
         seed = options.get("seed")
         sampling = Sampling(
             temperature=options.get("temperature", 0.0),
@@ -162,15 +168,36 @@ async def _asking(opened: Callable[[], Awaitable[Link]], request: ClientRequest)
 
 
 async def _reply(link: Link) -> Message:
-    """Return the next reply; raise what the gateway could not do."""
+    """Return the next reply; raise what the gateway could not do, or that it is not there any more."""
+    name = link.node.name if link.node else "the gateway"
     try:
-        reply = await link.receive()
+        while isinstance(reply := await _next(link, name), HeartbeatReply):
+            pass
     except ChannelClosed as error:
-        name = link.node.name if link.node else "the gateway"
-        raise PeerUnreachable(f"{name} went away in the middle of the request") from error
+        raise PeerUnreachable(f"{name} went away in the middle of the request; ask again") from error
     if isinstance(reply, RequestFailed):
         raise reply.error
     return reply
+
+
+async def _next(link: Link, name: str) -> Message:
+    """Return the next message; in a long silence ask the gateway whether it lives."""
+    timing = Timing()
+    try:
+        async with asyncio.timeout(timing.suspect_after_s):
+            return await link.receive()
+    except TimeoutError:
+        await link.send(Heartbeat(0))
+    try:
+        async with asyncio.timeout(timing.lost_after_s):
+            return await link.receive()
+    except TimeoutError as error:
+        raise PeerUnreachable(f"{name} fell silent in the middle of the request; ask again") from error
+
+
+def _is_text(content: str) -> bool:
+    """Whether it can be written as UTF-8: bytes that could not be read stand in it as half characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in content)
 
 
 def _surprise(message: Message) -> InternalError:

@@ -57,7 +57,9 @@ async def open_link(transport: Transport, address: Address, hello: Hello, within
         async with asyncio.timeout(within_s):
             return await _introduce(await transport.dial(address), address, hello)
     except TimeoutError as error:
-        raise PeerUnreachable(f"{address} did not answer within {within_s:g} s") from error
+        raise PeerUnreachable(
+            f"{address} did not answer within {within_s:g} s; does an agent run there?"
+        ) from error
 
 
 async def _introduce(channel: Channel, address: Address, hello: Hello) -> Link:

@@ -43,7 +43,8 @@ class Channel(Protocol):
     async def receive(self) -> bytes:
         """Return the next message; raise ChannelClosed when the peer has closed or the path broke.
 
-        Messages that the peer sent before it closed are all delivered first.
+        Messages that the peer sent before it closed are all delivered first. Cancelled, it loses nothing:
+        the next call returns what this one would have.
         """
 
     async def close(self) -> None:

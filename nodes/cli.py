@@ -6,6 +6,7 @@ Each command lies in `nodes/commands/` and is imported when it is called, so tha
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -69,16 +70,31 @@ def run(arguments: Sequence[str] | None) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return EXIT_USAGE
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "mesh"
+        return _complain(f"{error.format_message().rstrip('.')}; see `{command} --help`", EXIT_USAGE)
     except click.ClickException as error:
         return _complain(error.format_message(), EXIT_USAGE)
     except MeshError as error:
         return _complain(str(error), EXIT_USAGE if isinstance(error, BadSetting) else EXIT_FAILED)
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has enough
-        sys.stdout = None
-        return EXIT_FAILED
+    except (OSError, BaseExceptionGroup) as error:
+        return _output_failed(error)
     return result if isinstance(result, int) else 0
+
+
+def _output_failed(error: OSError | BaseExceptionGroup[BaseException]) -> int:
+    """Say that our output cannot be written, or nothing where its reader has enough; raise all else."""
+    failed = error
+    while isinstance(failed, BaseExceptionGroup):
+        failed = failed.exceptions[0]  # type: ignore[assignment]
+    if not isinstance(failed, OSError) or failed.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO):
+        raise error
+    sys.stdout = None  # or the interpreter tries once more to write what is left
+    if failed.errno == errno.EPIPE:
+        return EXIT_FAILED
+    return _complain(f"cannot write the output: {failed.strerror}", EXIT_FAILED)
 
 
 def _complain(message: str, code: int) -> int:

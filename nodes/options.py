@@ -21,6 +21,7 @@ from mesh.client import DEFAULT_MAX_TOKENS, ChatOptions, Client
 from mesh.config import DEFAULT_MESH
 from mesh.errors import BadSetting
 from mesh.types import Address, DeviceClass
+from nodes.identity import MAX_NAME_LENGTH, is_device_name
 from nodes.memory_size import parse_memory_size
 
 DEFAULT_MODEL = "smollm2:135m"
@@ -42,6 +43,18 @@ class MemorySize(click.ParamType[int]):
         return _usage(self, parse_memory_size, value)
 
 
+class MeshName(click.ParamType[str]):
+    """The name of a mesh; what may name a device may name a mesh."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the name."""
+        if not is_device_name(value):
+            self.fail(f"{value[:80]!r} cannot name a mesh; use 1 to {MAX_NAME_LENGTH} printable characters")
+        return value
+
+
 class HostPort(click.ParamType[Address]):
     """An address like 192.168.1.20:7070."""
 
@@ -50,6 +63,22 @@ class HostPort(click.ParamType[Address]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Address:
         """Read an address; a bad one is wrong usage."""
         return _usage(self, Address.parse, value)
+
+
+class Seconds(click.ParamType[float]):
+    """A time to wait, of at most an hour."""
+
+    name = "seconds"
+
+    def convert(self, value: float | str, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the seconds."""
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds <= 3600:  # nor what is not a number
+            self.fail(f"'{value}' is no time to wait; give seconds from 0 to 3600")
+        return seconds
 
 
 class IntegerList(click.ParamType[tuple[int, ...]]):
@@ -86,7 +115,13 @@ data_dir_option = click.option(
     help="Folder of models and identities [default: MESH_DATA_DIR or the user's data folder].",
 )
 mesh_option = click.option(
-    "--mesh", "mesh_name", default=DEFAULT_MESH, envvar="MESH_NAME", show_default=True, help="Which mesh."
+    "--mesh",
+    "mesh_name",
+    type=MeshName(),
+    default=DEFAULT_MESH,
+    envvar="MESH_NAME",
+    show_default=True,
+    help="Which mesh.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value and nothing else.")
 
@@ -148,7 +183,7 @@ def client_options(command: Callable[..., object]) -> Callable[..., object]:
         click.option(
             "--wait",
             "wait_s",
-            type=click.FloatRange(0),
+            type=Seconds(),
             default=2.0,
             show_default=True,
             help="Seconds to look for a node.",

@@ -60,8 +60,9 @@ def device_json(device: Device) -> dict[str, object]:
 def devices_table(devices: Sequence[Device]) -> Table:
     """`mesh devices` for people."""
     table = Table("device", "class", "state", "memory", "in use", "layers", "address", "node")
-    for column in table.columns:
-        column.overflow = "fold"
+    table.columns[0].overflow = "fold"
+    for column in table.columns[1:]:
+        column.no_wrap = True
     for device in devices:
         status, style = device.status, _STATE_STYLES[device.state]
         table.add_row(

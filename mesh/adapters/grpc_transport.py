@@ -84,6 +84,7 @@ class GrpcChannel:
     def __init__(self, connection: grpc.aio.Channel, call: grpc.aio.StreamStreamCall[bytes, bytes]) -> None:
         self._connection = connection
         self._call = call
+        self._reading: asyncio.Future[object] | None = None
         self._closed = False
 
     async def send(self, message: bytes) -> None:
@@ -94,8 +95,14 @@ class GrpcChannel:
 
     async def receive(self) -> bytes:
         """Return the next message; see the port."""
+        if self._reading is None:
+            # A read that is cancelled ends the whole call, so it is this channel's own task, and whoever
+            # stops waiting leaves it to the next who waits.
+            self._reading = asyncio.ensure_future(self._call.read())  # noqa: TID251
+            self._reading.add_done_callback(_note_failure)
         with _closed_where_broken():
-            message = await self._call.read()
+            message = await asyncio.shield(self._reading)
+        self._reading = None
         if not isinstance(message, bytes):
             raise ChannelClosed("the peer closed the channel")
         return message
@@ -105,6 +112,8 @@ class GrpcChannel:
         if self._closed:
             return
         self._closed = True
+        if self._reading is not None:
+            self._reading.cancel()
         with contextlib.suppress(Exception):
             await self._call.done_writing()
         await self._connection.close(grace=0.2)
@@ -221,6 +230,12 @@ def _closed_where_broken() -> Iterator[None]:
         raise ChannelClosed("the channel was closed") from None
 
 
+def _note_failure(reading: asyncio.Future[object]) -> None:
+    """Look at how a read ended, so that one that nobody waits for any more is not reported as forgotten."""
+    if not reading.cancelled():
+        reading.exception()
+
+
 @contextlib.contextmanager
 def _refused(address: Address) -> Iterator[None]:
     try:
@@ -243,7 +258,9 @@ def _dial_error(address: Address, error: grpc.aio.AioRpcError) -> MeshError:
     other_program = error.code() is grpc.StatusCode.UNIMPLEMENTED or "http" in details.lower()
     if other_program:
         return NotAMesh(f"{address} answers, but does not speak the mesh's protocol; is it another program?")
-    return PeerUnreachable(f"nobody answers at {address} ({details.rpartition(': ')[2]})")
+    return PeerUnreachable(
+        f"nobody answers at {address} ({details.rpartition(': ')[2]}); does an agent run there?"
+    )
 
 
 def _check_free(address: Address) -> None:

@@ -53,6 +53,11 @@ class Change:
     before: NodeState | None
     after: NodeState | None
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing can be expected of the node any more."""
+        return self.after in (*_GONE, None)
+
 
 class Membership:
     """The state of every other node. Each event returns the changes that it made, often none."""

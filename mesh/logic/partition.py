@@ -52,6 +52,13 @@ class Demand:
         ends = self.spec.ends_bytes(self.precision, first=True, last=True)
         return self.spec.num_layers * self.layer_bytes + ends
 
+    @property
+    def split_bytes(self) -> int:
+        """Everything on several nodes together: a tied table is then held at both ends."""
+        first = self.spec.ends_bytes(self.precision, first=True, last=False)
+        last = self.spec.ends_bytes(self.precision, first=False, last=True)
+        return self.spec.num_layers * self.layer_bytes + first + last
+
     def capacity(self, memory_bytes: int, *, first: bool, last: bool) -> int:
         """Layers that fit beside the ends; negative where not even those fit."""
         free_bytes = memory_bytes - self.spec.ends_bytes(self.precision, first=first, last=last)
@@ -176,14 +183,17 @@ def _to_plan(demand: Demand, chain: _Chain) -> Plan:
 def _explain(demand: Demand, ranked: Sequence[Candidate]) -> str:
     spec = demand.spec
     weights = spec.weights_bytes(spec.whole, demand.precision)
-    need = f"{spec.name} needs {_megabytes(demand.whole_bytes)} MB on one device"
+    need = (
+        f"{spec.name} needs {_megabytes(demand.whole_bytes)} MB on one device "
+        f"or {_megabytes(demand.split_bytes)} MB in all on several"
+    )
     detail = f"weights {_megabytes(weights)} MB, cache for {demand.context} tokens the rest"
     if not ranked:
         return f"{need} ({detail}) and no device of the mesh has it; run `mesh pull {spec.name}` on some"
     missing = _megabytes(missing_bytes(demand, ranked))
     offers = ", ".join(f"{c.node.name} {_megabytes(c.memory_bytes, down=True)}" for c in ranked)
     return (
-        f"{need} ({detail}), a little more when split; these devices offer (MB): {offers}; "
+        f"{need} ({detail}); these devices offer (MB): {offers}; "
         f"{missing} MB are missing: add a device or give more with --memory"
     )
 

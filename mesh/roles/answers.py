@@ -20,9 +20,8 @@ from mesh.logic.session import Session
 from mesh.messages import CloseSession, Frame, OpenSession, RequestFailed, SessionFailed, StageLoaded, Token
 from mesh.roles.deployer import Deployer
 from mesh.roles.peers import Peers
-from mesh.types import Address, FinishReason, Hop, NodeState, Plan, Sampling, SessionId
+from mesh.types import Address, FinishReason, Hop, Plan, Sampling, SessionId
 
-_GONE = (NodeState.LOST, NodeState.LEFT, None)
 _UNREAD = 64  # tokens not taken up yet; a stage makes the next only when it is asked
 
 Show = Callable[[int], Awaitable[None]]
@@ -108,11 +107,14 @@ class Answers:
 
     def node_changed(self, change: Change) -> None:
         """Take news of a node: sessions that need one that is gone fail at once."""
-        if change.after in _GONE:
-            for running in self._running.values():
-                if any(s.node.node_id == change.record.node_id for s in running.order.plan.stages):
-                    lost = StageLost(f"{change.record.name} is {change.after or 'gone'}; ask again")
-                    running.inbox.put_nowait(lost)
+        if not change.is_gone:
+            return
+        node_id = change.record.node_id
+        lost = StageLost(f"{change.record.name} is {change.after or 'gone'}; ask again")
+        self._deployer.node_gone(node_id, lost)
+        for running in self._running.values():
+            if any(stage.node.node_id == node_id for stage in running.order.plan.stages):
+                running.inbox.put_nowait(lost)
 
     def _peer_broken(self, address: Address, error: MeshError) -> None:
         for running in self._running.values():
@@ -148,10 +150,18 @@ class Answers:
             yield running
         finally:
             del self._running[session.session_id]
-            # Bounded: a stage that cannot be told frees the session when our link to it closes.
-            with contextlib.suppress(MeshError, TimeoutError):
-                async with asyncio.timeout(self._timing.close_s):
-                    await self._post(running, CloseSession(session.session_id, session.epoch))
+            await self._close(running)
+
+    async def _close(self, running: _Running) -> None:
+        """Have every stage free a session, each told by us too: one before it may be frozen.
+
+        Bounded: whoever cannot be told frees it when the link that it came over closes, or its node is lost.
+        """
+        closing = CloseSession(running.session.session_id, running.session.epoch)
+        with contextlib.suppress(MeshError, TimeoutError):
+            async with asyncio.timeout(self._timing.close_s):
+                for stage in running.order.plan.stages:
+                    await self._peers.post(stage.node.address, closing)
 
     async def _drive(self, running: _Running) -> Outcome:
         """Take tokens and ask for the next until the answer ends."""
@@ -183,5 +193,5 @@ class Answers:
             raise came
         return came
 
-    async def _post(self, running: _Running, message: OpenSession | Frame | CloseSession) -> None:
+    async def _post(self, running: _Running, message: OpenSession | Frame) -> None:
         await self._peers.post(running.order.plan.stages[0].node.address, message)

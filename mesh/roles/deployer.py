@@ -11,7 +11,7 @@ from itertools import count
 from mesh.errors import MeshError, NetworkError, StageLost, first_of
 from mesh.messages import LoadStage, RequestFailed, StageLoaded
 from mesh.roles.peers import Peers
-from mesh.types import Address, Plan, PlannedStage
+from mesh.types import Address, NodeId, Plan, PlannedStage
 
 
 class Deployer:
@@ -45,6 +45,12 @@ class Deployer:
             future.set_exception(type(error)(f"{stage.node.name}: {error}"))
         else:
             future.set_result(None)
+
+    def node_gone(self, node_id: NodeId, error: StageLost) -> None:
+        """Stop waiting for a node."""
+        for stage, future in self._waiting.values():
+            if stage.node.node_id == node_id and not future.done():
+                future.set_exception(error)
 
     async def _load(self, plan: Plan, stage: PlannedStage) -> None:
         request_id = next(self._ids)

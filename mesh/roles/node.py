@@ -74,6 +74,7 @@ class Node:
         self._settings = settings
         self._hello = Hello(record.version, record.mesh, record)
         self._stopping = asyncio.Event()
+        self._complaint = ""
 
     def stop(self) -> None:
         """Ask `run` to leave the mesh and return."""
@@ -130,7 +131,9 @@ class Node:
         except ChannelClosed:
             pass
         except (MeshError, TimeoutError) as error:
-            _log.warning("a channel was closed: %s", error)
+            if (reason := str(error) or "nobody introduced themselves") != self._complaint:
+                _log.warning("a channel was closed: %s", reason)  # once: such a peer tries every second
+            self._complaint = reason
         except Exception:
             _log.exception("a channel was closed")
         finally:
@@ -157,6 +160,7 @@ class _Roles:
         peers = Peers(ports.transport, hello, settings.timing, tasks)
         self.worker = Worker(record.node_id, ports.compute, ports.library, peers, settings.memory_bytes)
         self.roster = Roster(record, ports.transport, settings.timing, self.worker.status)
+        self.roster.on_change(self.worker.node_changed)
         gateway_settings = GatewaySettings(settings.timing, settings.planning)
         self.gateway = Gateway(record, ports.library, peers, self.roster, gateway_settings)
         peers.on_message(self.take)

@@ -23,6 +23,7 @@ from mesh.errors import (
 )
 from mesh.inbox import Inbox
 from mesh.link import Link
+from mesh.logic.membership import Change
 from mesh.logic.memory import MemoryLedger
 from mesh.messages import (
     CloseSession,
@@ -134,10 +135,23 @@ class Worker:
         """Free the sessions that came over a link: whoever drove them is gone."""
         self._queue.put_nowait(_LinkClosed(link))
 
+    def node_changed(self, change: Change) -> None:
+        """Take news of a node: sessions that came from it, or go to it, end."""
+        if not change.is_gone:
+            return
+        gone = change.record
+        for session_id, place in self._sessions.items():
+            upstream = place.upstream.node
+            if place.next_hop and place.next_hop.node_id == gone.node_id:
+                lost = StageLost(f"{gone.name} is {change.after or 'gone'}; ask again")
+                self._queue.put_nowait(_Work(_Lost(session_id, lost), None))
+            elif place.opening.gateway == gone.address or (upstream and upstream.node_id == gone.node_id):
+                self._queue.put_nowait(_Work(CloseSession(session_id, place.opening.epoch), None))
+
     def _peer_broken(self, address: Address, error: MeshError) -> None:
         for session_id, place in self._sessions.items():
             if place.next_hop and place.next_hop.address == address:
-                lost = StageLost(f"the device with {place.next_hop.key.span} went away ({error})")
+                lost = _lost(place.next_hop, error)
                 self._queue.put_nowait(_Work(_Lost(session_id, lost), None))
             elif place.opening.gateway == address:
                 self._queue.put_nowait(_Work(CloseSession(session_id, place.opening.epoch), None))
@@ -269,8 +283,7 @@ class Worker:
         try:
             await self._peers.post(place.next_hop.address, message)
         except NetworkError as error:
-            lost = f"the device with {place.next_hop.key.span} went away ({error})"
-            raise StageLost(lost) from error
+            raise _lost(place.next_hop, error) from error
 
     async def _pass_on_quietly(self, place: _Place, closing: CloseSession) -> None:
         with contextlib.suppress(StageLost):
@@ -279,6 +292,10 @@ class Worker:
     async def _tell_gateway(self, opening: OpenSession, message: Token | SessionFailed) -> None:
         with contextlib.suppress(NetworkError):  # it is gone: `_peer_broken` frees the session
             await self._peers.post(opening.gateway, message)
+
+
+def _lost(hop: Hop, error: MeshError) -> StageLost:
+    return StageLost(f"the device at {hop.address} with layers {hop.key.span} went away ({error}); ask again")
 
 
 def _describe(error: Exception) -> str:

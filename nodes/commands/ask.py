@@ -21,12 +21,26 @@ from nodes.present import answer_json, answer_line, print_json
 @json_option
 def command(prompt: str, model: str | None, chat: ChatOptions, reach: Reach, as_json: bool) -> None:
     """Ask the mesh PROMPT and print the answer as it comes; '-' reads the prompt from standard input."""
-    text = sys.stdin.read() if prompt == "-" else prompt
-    if not text.strip():
-        raise BadSetting("the prompt is empty; say what to ask")
+    text = checked_prompt(_read_stdin() if prompt == "-" else prompt)
     if model is not None:
         chat["model"] = model
     asyncio.run(_ask(text, chat, reach, as_json=as_json))
+
+
+def checked_prompt(text: str) -> str:
+    """Return a prompt that says something; raise BadSetting for one that does not."""
+    if not text.strip():
+        raise BadSetting("the prompt is empty; say what to ask")
+    return text
+
+
+def _read_stdin() -> str:
+    if sys.stdin is None:
+        raise BadSetting("standard input is closed; give the prompt as an argument")
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise BadSetting("the prompt has bytes that are no UTF-8 text; write it anew") from error
 
 
 async def _ask(prompt: str, chat: ChatOptions, reach: Reach, *, as_json: bool) -> None:
@@ -46,7 +60,8 @@ async def print_answer(answer: Answer) -> str:
             pieces.append(piece.text)
             click.echo(piece.text, nl=False)
     finally:
-        click.echo()
+        if pieces:
+            click.echo()
     if sys.stderr.isatty():
         click.secho(answer_line(answer.summary), dim=True, err=True)
     return "".join(pieces)

@@ -9,6 +9,7 @@ import click
 
 from mesh.client import ChatOptions
 from mesh.types import Source
+from nodes.commands.ask import checked_prompt
 from nodes.demo.household import parse_devices
 from nodes.demo.run import DemoOrder, DemoResult, run_demo
 from nodes.demo.view import showing
@@ -31,7 +32,7 @@ def command(  # noqa: PLR0913  an option each
     They find each other by mDNS, split the model's layers among themselves, and answer --prompt.
     """
     chat["model"] = model
-    order = DemoOrder(parse_devices(devices), prompt, data_dir, chat)
+    order = DemoOrder(parse_devices(devices), checked_prompt(prompt), data_dir, chat)
     with showing(silent=as_json) as show:
         result = asyncio.run(run_demo(order, show))
     if as_json:

@@ -41,6 +41,8 @@ def command(  # noqa: PLR0913  an option each
 
     With --split the layers are loaded and run as so many stages; the result is the same.
     """
+    if not out.parent.is_dir():
+        raise BadSetting(f"cannot write {out}: there is no folder {out.parent}")
     store = ModelStore(data_dir)
     path, ref = store.verified(model)
     with GgufFile.open(path) as file:

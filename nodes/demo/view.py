@@ -23,7 +23,10 @@ from nodes.demo.story import Ended, Event, Met, Placed, Said, Show, Starting
 from nodes.memory_size import format_memory_size
 from nodes.present import answer_line, plan_line, plan_table, print_table
 
-_BAR_WIDTH = 30
+_BAR_WIDTH, _LEAST_BAR = 30, 8
+_TABLE_COLUMNS = 46  # of the table beside the bar
+_PANEL_COLUMNS = 4  # of the frame around the answer
+_OTHER_LINES = 10  # of the frames, the heads and the line below
 
 
 @contextmanager
@@ -32,9 +35,11 @@ def showing(*, silent: bool) -> Iterator[Show]:
     if silent:
         yield lambda event: None
     elif sys.stdout.isatty():
-        picture = _Picture()
-        with Live(get_renderable=picture.render, console=Console(), refresh_per_second=12):
+        console = Console()
+        picture = _Picture(console)
+        with Live(get_renderable=picture.render, console=console, refresh_per_second=12) as live:
             yield picture.take
+            live.vertical_overflow = "visible"  # the last picture may be taller than the screen
     else:
         yield _print
 
@@ -60,6 +65,7 @@ def _print(event: Event) -> None:
 class _Picture:
     """The state of the live view."""
 
+    console: Console
     prompt: str = ""
     devices: tuple[DemoDevice, ...] = ()
     met: dict[str, Device] = field(default_factory=dict)
@@ -90,10 +96,21 @@ class _Picture:
         self.last_s = said.at_s
 
     def render(self) -> RenderableType:
-        return Group(self._table(), Panel(Text(self.text), title=Text(self.prompt)), self._status())
+        return Group(self._table(), Panel(self._tail(), title=Text(self.prompt)), self._status())
+
+    def _tail(self) -> Text:
+        """The end of the answer, as far as the screen has room; when it is complete, all of it."""
+        text = Text(self.text)
+        if self.summary:
+            return text
+        num_lines = max(3, self.console.height - len(self.devices) - _OTHER_LINES)
+        lines = text.wrap(self.console, self.console.width - _PANEL_COLUMNS)
+        return Text("\n").join(lines[-num_lines:])
 
     def _table(self) -> Table:
         table = Table("device", "found", "memory", "layers", "")
+        for column in table.columns:
+            column.no_wrap = True
         stages = {stage.node.name: stage for stage in self.plan.stages} if self.plan else {}
         for device in self.devices:
             met, stage = self.met.get(device.name), stages.get(device.name)
@@ -106,10 +123,11 @@ class _Picture:
     def _bar(self, stage: PlannedStage) -> Text:
         """Draw the layers of the model, the device's own filled."""
         num_layers = self.plan.stages[-1].span.end if self.plan else 1
-        start, end = (round(edge * _BAR_WIDTH / num_layers) for edge in (stage.span.start, stage.span.end))
+        width = max(_LEAST_BAR, min(_BAR_WIDTH, self.console.width - _TABLE_COLUMNS))
+        start, end = (round(edge * width / num_layers) for edge in (stage.span.start, stage.span.end))
         bar = Text("░" * start, style="dim")
         bar.append("█" * (end - start), style="cyan")
-        return bar.append("░" * (_BAR_WIDTH - end), style="dim")
+        return bar.append("░" * (width - end), style="dim")
 
     def _status(self) -> Text:
         if self.summary:

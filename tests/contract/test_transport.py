@@ -99,6 +99,17 @@ async def test_the_listeners_last_words_arrive_too(transport: Transport) -> None
             await dialled.receive()
 
 
+async def test_a_receive_that_is_given_up_loses_nothing(transport: Transport) -> None:
+    async with channel_pair(transport) as (dialled, accepted, _):
+        for end, other in ((dialled, accepted), (accepted, dialled)):
+            for _ in range(2):
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.01):
+                        await end.receive()
+            await other.send(b"late")
+            assert await end.receive() == b"late"
+
+
 @pytest.mark.parametrize("who_closes", ["dialler", "listener's end", "listener"])
 async def test_closing_wakes_a_peer_that_waits(transport: Transport, who_closes: str) -> None:
     async with channel_pair(transport) as (dialled, accepted, listener):
