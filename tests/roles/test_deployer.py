@@ -160,3 +160,23 @@ def test_a_stage_that_is_unloaded_again_and_again_fails_the_answer() -> None:
             await ask_one_that_forgets(2, 0.01)
 
     run(main())
+
+
+def test_a_node_that_is_called_lost_while_it_loads_is_waited_for_no_longer() -> None:
+    async def main() -> None:
+        async with a_home(phone=ROOMY) as home, a_deployer(home) as deployer:
+            tv = await home.start("tv", compute=Slow())
+            await home.settle()
+
+            async def lose() -> None:
+                await asyncio.sleep(3)
+                deployer.node_gone(tv.record.node_id, StageLost("tv is lost; ask again"))
+
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(lose())
+                before_s = asyncio.get_running_loop().time()
+                with pytest.raises(StageLost, match="tv is lost; ask again"):
+                    await deployer.deploy(a_plan(home, {"phone": Span(0, 4), "tv": Span(4, 12)}))
+                assert asyncio.get_running_loop().time() - before_s == pytest.approx(3)
+
+    run(main())
