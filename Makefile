@@ -5,7 +5,7 @@ PYTHON ?= python3
 MODEL := smollm2:135m
 VENV := .venv
 
-.PHONY: demo test check protos clean
+.PHONY: demo test bench check protos clean
 
 # Three devices answer a question.
 demo: $(VENV)/installed
@@ -17,6 +17,11 @@ test: $(VENV)/installed-dev
 	@$(VENV)/bin/mesh pull $(MODEL)
 	@scripts/check
 	@scripts/test
+
+# Measurements; results go to benchmarks/results/.
+bench: $(VENV)/installed
+	@$(VENV)/bin/mesh pull $(MODEL)
+	@$(VENV)/bin/python -m benchmarks.split_overhead
 
 check: $(VENV)/installed-dev
 	@scripts/check
