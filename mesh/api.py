@@ -10,19 +10,17 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
+from functools import partial
 
 from mesh.adapters.grpc_transport import GrpcTransport
 from mesh.adapters.zeroconf_discovery import ZeroconfDiscovery
 from mesh.client import Client
 from mesh.config import DEFAULT_MESH, Timing
 from mesh.errors import MeshError, NoDevices, NotAMesh, PeerUnreachable
-from mesh.inbox import Inbox
 from mesh.link import Link, open_link
 from mesh.messages import PROTOCOL, Hello
 from mesh.ports import Appeared, Discovery, Transport
 from mesh.types import Address
-
-_VISITS = 64  # nodes that may answer before the first answer is taken up
 
 _LOOPBACK_SHARE = 0.75  # of the waiting time, for agents of this machine, before the network is asked
 # (an agent that has answered another client within the second answers a second later: RFC 6762, 6)
@@ -39,15 +37,13 @@ async def connect(
     with the node that was.
     """
     search = _Search(Hello(PROTOCOL, mesh, None), GrpcTransport())
-    link, address = await search.visit(Address.parse(peer)) if peer else await search.find(wait_s)
+    address = Address.parse(peer) if peer else None
+    link, address = (await search.visit(address), address) if address else await search.find(wait_s)
     await link.close()
     if link.node is None:
         raise NotAMesh(f"{address} answers, but is no node of a mesh")
 
-    async def opened() -> Link:
-        return (await search.visit(address))[0]
-
-    yield Client(link.node.at(address), opened, random.Random())
+    yield Client(link.node.at(address), partial(search.visit, address), random.Random())
 
 
 class _Search:
@@ -58,9 +54,9 @@ class _Search:
         self._transport = transport
         self._failure: MeshError | None = None
 
-    async def visit(self, address: Address) -> tuple[Link, Address]:
+    async def visit(self, address: Address) -> Link:
         """Open a link to a node."""
-        return await open_link(self._transport, address, self._hello, Timing().dial_s), address
+        return await open_link(self._transport, address, self._hello, Timing().dial_s)
 
     async def find(self, wait_s: float) -> tuple[Link, Address]:
         """Open a link to the first node that is discovered and answers."""
@@ -75,32 +71,31 @@ class _Search:
 
     async def _discover(self, discovery: Discovery) -> tuple[Link, Address]:
         """Visit every node that appears, all at once, because one may be frozen; the first to answer wins."""
-        answers: Inbox[tuple[Link, Address]] = Inbox(_VISITS)
+        first: asyncio.Future[tuple[Link, Address]] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.TaskGroup() as tasks:
-                watching = tasks.create_task(self._visit_all(discovery, answers))
-                answer = await answers.get()
+                watching = tasks.create_task(self._visit_all(discovery, first))
+                answer = await first
                 watching.cancel()
         finally:
             await discovery.close()
-            answers.close("somebody has answered")
         return answer
 
-    async def _visit_all(self, discovery: Discovery, answers: Inbox[tuple[Link, Address]]) -> None:
+    async def _visit_all(self, discovery: Discovery, first: asyncio.Future[tuple[Link, Address]]) -> None:
         async with aclosing(discovery.watch()) as sightings, asyncio.TaskGroup() as visits:
             async for sighting in sightings:
                 if isinstance(sighting, Appeared) and sighting.record.mesh == self._hello.mesh:
-                    visits.create_task(self._try(sighting.record.address, answers))
+                    visits.create_task(self._try(sighting.record.address, first))
 
-    async def _try(self, address: Address, answers: Inbox[tuple[Link, Address]]) -> None:
+    async def _try(self, address: Address, first: asyncio.Future[tuple[Link, Address]]) -> None:
         try:
-            link, _ = await self.visit(address)
+            link = await self.visit(address)
         except PeerUnreachable:
             return  # an announcement that outlived its node
         except MeshError as error:
             self._failure = error
             return
-        if len(answers):
+        if first.done():
             await link.close()  # another was faster
         else:
-            answers.put_nowait((link, address))
+            first.set_result((link, address))

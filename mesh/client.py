@@ -197,7 +197,11 @@ async def _next(link: Link, name: str) -> Message:
 
 def _is_text(content: str) -> bool:
     """Whether it can be written as UTF-8: bytes that could not be read stand in it as half characters."""
-    return not any("\ud800" <= character <= "\udfff" for character in content)
+    try:
+        content.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _surprise(message: Message) -> InternalError:

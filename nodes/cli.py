@@ -77,6 +77,8 @@ def run(arguments: Sequence[str] | None) -> int:
         return _complain(error.format_message(), EXIT_USAGE)
     except MeshError as error:
         return _complain(str(error), EXIT_USAGE if isinstance(error, BadSetting) else EXIT_FAILED)
+    except UnicodeDecodeError:
+        return _complain("standard input has bytes that are no UTF-8 text; write it anew", EXIT_USAGE)
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
     except (OSError, BaseExceptionGroup) as error:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 import click
 import platformdirs
@@ -25,6 +26,13 @@ from nodes.identity import MAX_NAME_LENGTH, is_device_name
 from nodes.memory_size import parse_memory_size
 
 DEFAULT_MODEL = "smollm2:135m"
+
+
+def standard_input() -> TextIO:
+    """Return what the command may read from; raise BadSetting where it was closed."""
+    if sys.stdin is None:
+        raise BadSetting("standard input is closed; there is nothing to read the prompt from")
+    return sys.stdin
 
 
 def default_data_dir() -> Path:

@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from mesh.config import Timing
+from mesh.errors import StageLost
 from mesh.types import Device, NodeId, NodeRecord, NodeState, NodeStatus, Source
 
 _GONE = (NodeState.LOST, NodeState.LEFT)
@@ -54,9 +55,11 @@ class Change:
     after: NodeState | None
 
     @property
-    def is_gone(self) -> bool:
-        """Whether nothing can be expected of the node any more."""
-        return self.after in (*_GONE, None)
+    def loss(self) -> StageLost | None:
+        """What sessions that need the node fail with, where nothing can be expected of it any more."""
+        if self.after not in (*_GONE, None):
+            return None
+        return StageLost(f"{self.record.name} is {self.after or 'gone'}; ask again")
 
 
 class Membership:

@@ -107,10 +107,9 @@ class Answers:
 
     def node_changed(self, change: Change) -> None:
         """Take news of a node: sessions that need one that is gone fail at once."""
-        if not change.is_gone:
+        lost, node_id = change.loss, change.record.node_id
+        if lost is None:
             return
-        node_id = change.record.node_id
-        lost = StageLost(f"{change.record.name} is {change.after or 'gone'}; ask again")
         self._deployer.node_gone(node_id, lost)
         for running in self._running.values():
             if any(stage.node.node_id == node_id for stage in running.order.plan.stages):

@@ -137,13 +137,12 @@ class Worker:
 
     def node_changed(self, change: Change) -> None:
         """Take news of a node: sessions that came from it, or go to it, end."""
-        if not change.is_gone:
+        lost, gone = change.loss, change.record
+        if lost is None:
             return
-        gone = change.record
         for session_id, place in self._sessions.items():
             upstream = place.upstream.node
             if place.next_hop and place.next_hop.node_id == gone.node_id:
-                lost = StageLost(f"{gone.name} is {change.after or 'gone'}; ask again")
                 self._queue.put_nowait(_Work(_Lost(session_id, lost), None))
             elif place.opening.gateway == gone.address or (upstream and upstream.node_id == gone.node_id):
                 self._queue.put_nowait(_Work(CloseSession(session_id, place.opening.epoch), None))

@@ -9,7 +9,7 @@ import click
 
 from mesh.client import Answer, ChatOptions
 from mesh.errors import BadSetting
-from nodes.options import Reach, client_options, json_option, sampling_options
+from nodes.options import Reach, client_options, json_option, sampling_options, standard_input
 from nodes.present import answer_json, answer_line, print_json
 
 
@@ -21,7 +21,7 @@ from nodes.present import answer_json, answer_line, print_json
 @json_option
 def command(prompt: str, model: str | None, chat: ChatOptions, reach: Reach, as_json: bool) -> None:
     """Ask the mesh PROMPT and print the answer as it comes; '-' reads the prompt from standard input."""
-    text = checked_prompt(_read_stdin() if prompt == "-" else prompt)
+    text = checked_prompt(standard_input().read() if prompt == "-" else prompt)
     if model is not None:
         chat["model"] = model
     asyncio.run(_ask(text, chat, reach, as_json=as_json))
@@ -32,15 +32,6 @@ def checked_prompt(text: str) -> str:
     if not text.strip():
         raise BadSetting("the prompt is empty; say what to ask")
     return text
-
-
-def _read_stdin() -> str:
-    if sys.stdin is None:
-        raise BadSetting("standard input is closed; give the prompt as an argument")
-    try:
-        return sys.stdin.read()
-    except UnicodeDecodeError as error:
-        raise BadSetting("the prompt has bytes that are no UTF-8 text; write it anew") from error
 
 
 async def _ask(prompt: str, chat: ChatOptions, reach: Reach, *, as_json: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+from typing import TextIO
 
 import click
 
@@ -11,7 +11,7 @@ from mesh.client import ChatOptions, Client
 from mesh.errors import MeshError
 from mesh.types import ChatMessage
 from nodes.commands.ask import print_answer
-from nodes.options import Reach, client_options, sampling_options
+from nodes.options import Reach, client_options, sampling_options, standard_input
 
 _HELP = "Ask; /new starts over, /quit or Ctrl-D ends."
 
@@ -24,15 +24,15 @@ def command(model: str | None, chat: ChatOptions, reach: Reach) -> None:
     """Talk with a model of the mesh; each turn sees those before it."""
     if model is not None:
         chat["model"] = model
-    asyncio.run(_talk(chat, reach))
+    asyncio.run(_talk(chat, reach, standard_input()))
 
 
-async def _talk(chat: ChatOptions, reach: Reach) -> None:
+async def _talk(chat: ChatOptions, reach: Reach, lines: TextIO) -> None:
     turns: list[ChatMessage] = []
     async with reach.connect() as client:
-        if sys.stdin.isatty():
+        if lines.isatty():
             click.secho(_HELP, dim=True, err=True)
-        while (line := await asyncio.to_thread(_read_line)) is not None and line != "/quit":
+        while (line := await asyncio.to_thread(_read_line, lines)) is not None and line != "/quit":
             if line == "/new":
                 turns.clear()
             elif line:
@@ -49,9 +49,9 @@ async def _turn(client: Client, turns: list[ChatMessage], chat: ChatOptions) -> 
     return [*turns, ChatMessage("assistant", text)]
 
 
-def _read_line() -> str | None:
+def _read_line(lines: TextIO) -> str | None:
     """Return the next line without its end; None when there is no more."""
-    if sys.stdin.isatty():
+    if lines.isatty():
         click.echo("> ", nl=False, err=True)
-    line = sys.stdin.readline()
+    line = lines.readline()
     return line.strip() if line else None

@@ -70,12 +70,12 @@ async def run_demo(order: DemoOrder, show: Show) -> DemoResult:
     # A mesh of its own: no device of a real one is drawn in, and two demos do not mix.
     mesh_name = f"demo-{secrets.token_hex(4)}"
     async with running_agents(devices, mesh_name, order.data_dir) as agents:
-        stage = _Stage(order, devices, mesh_name, demand.context, show)
-        return await _while_running(agents, stage.play(began_s))
+        home = _Home(order, devices, mesh_name, demand.context, show)
+        return await _while_running(agents, home.answer(began_s))
 
 
 @dataclass(frozen=True, slots=True)
-class _Stage:
+class _Home:
     """A demo whose agents are running."""
 
     order: DemoOrder
@@ -84,7 +84,7 @@ class _Stage:
     context: int
     show: Show
 
-    async def play(self, began_s: float) -> DemoResult:
+    async def answer(self, began_s: float) -> DemoResult:
         """Wait until all have met, ask, and pass on what comes."""
         found = await self._within_reason(self._find())
         async with mesh.connect(str(found[0].address), mesh=self.mesh_name) as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -48,6 +49,21 @@ def copied(smollm2_path: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "models" / "smollm2-135m"
     shutil.copytree(smollm2_path.parent, folder, copy_function=shutil.copy2)
     return tmp_path
+
+
+@pytest.mark.parametrize("command", [["ask", "-"], ["chat", "--mesh", "nobody-lives-here", "--wait", "0"]])
+def test_a_closed_standard_input_is_one_line(
+    mesh: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    assert "standard input is closed" in mesh(*command).line(2)
+
+
+def test_bytes_on_standard_input_that_are_no_text_are_one_line(
+    mesh: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff"), encoding="utf-8"))
+    assert "no UTF-8 text" in mesh("ask", "-").line(2)
 
 
 def test_help_lists_every_command(mesh: Run) -> None:
