@@ -187,7 +187,7 @@ async def _next(link: Link, name: str) -> Message:
         async with asyncio.timeout(timing.suspect_after_s):
             return await link.receive()
     except TimeoutError:
-        await link.send(Heartbeat(0))
+        await link.send(Heartbeat())
     try:
         async with asyncio.timeout(timing.lost_after_s):
             return await link.receive()

@@ -26,11 +26,12 @@ MAX_CONVERSATION_BYTES = 8 * 2**20
 class Timing:
     """How long the mesh waits, in seconds."""
 
-    heartbeat_interval_s: float = 0.5
-    suspect_after_s: float = 1.5
-    """Three heartbeats missed."""
+    heartbeat_interval_s: float = 1.0
+    """Two small messages for each pair of nodes in that time: seldom, for the sake of batteries."""
+    suspect_after_s: float = 2.0
+    """One heartbeat missed, and the next is due."""
     lost_after_s: float = 3.0
-    """Six heartbeats missed: a loaded device that skips a few is not declared dead."""
+    """Two heartbeats missed: a loaded device that skips one is not declared dead."""
     forget_after_s: float = 120.0
     """How long a node that is gone stays on the list."""
     dial_s: float = 3.0

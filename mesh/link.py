@@ -7,6 +7,7 @@ the messages are for.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 
 from mesh.errors import (
     ChannelClosed,
@@ -26,6 +27,8 @@ from mesh.wire.codec import decode, encode
 class Link:
     """One end of a channel after the handshake."""
 
+    __slots__ = ("_channel", "peer")
+
     def __init__(self, channel: Channel, peer: Hello) -> None:
         self._channel = channel
         self.peer = peer
@@ -39,9 +42,13 @@ class Link:
         """Hand over one message; raises as Channel.send does."""
         await self._channel.send(encode(message))
 
-    async def receive(self) -> Message:
-        """Return the next message that this version knows; raise ChannelClosed or MalformedMessage."""
-        return await _receive(self._channel)
+    def send_encoded(self, data: bytes) -> Coroutine[object, object, None]:
+        """Hand over one message that is encoded already, for instance once for many peers; awaited."""
+        return self._channel.send(data)
+
+    def receive(self) -> Coroutine[object, object, Message]:
+        """Await the next message that this version knows; raise ChannelClosed or MalformedMessage."""
+        return _receive(self._channel)
 
     async def close(self) -> None:
         """Close the channel."""

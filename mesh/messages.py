@@ -49,19 +49,21 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Asks a node to show that it lives."""
+    """The sender lives; with it what is new since its last one on this link.
 
-    sequence: int
+    Nodes send it unasked and it is not answered. From a client it is a question: does the gateway live?
+    """
+
+    status: NodeStatus | None = None
+    """None: as it was. The first heartbeat on a link has one."""
+    neighbours: tuple[NodeRecord, ...] = ()
+    """Nodes that the sender now believes alive and has not told of on this link yet, so that one address
+    leads to the whole mesh."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatReply:
-    """A sign of life with what is new."""
-
-    sequence: int
-    status: NodeStatus
-    neighbours: tuple[NodeRecord, ...]
-    """Nodes that the sender believes alive, so that one address leads to the whole mesh."""
+    """The answer to a client's heartbeat."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,7 @@ class LoadedStage:
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """What a node tells about itself with each heartbeat."""
+    """What a node tells about itself whenever it has changed."""
 
     memory_bytes: int
     """What the owner lets the mesh use for weights and caches."""

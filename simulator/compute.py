@@ -1,122 +1,160 @@
-"""A model without weights: the Compute port with a tiny deterministic token function.
+"""The Compute port of a virtual device: charges modelled seconds, and runs the mathematics it is given.
 
-Owns caches of what passed through each stage, so that the port's rules (position is the truth, errors
-with both numbers) hold as they do for the real one. A hidden row is 8 bytes that each layer changes in
-its own way, so that a layer left out, doubled or given a wrong row changes every token behind it. Every
-frame is charged the same virtual time.
+Owns the order: time is charged first, then the result is computed, in no virtual time at all. A frame whose
+caller gives up charges nothing more and leaves the session as it was. Must not know how long work takes (the
+processor's business), nor what comes out of it (that of `Maths`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
 
-from mesh.errors import ContextExceeded, PositionGap, ShapeMismatch, StageNotLoaded, UnknownSession
+from mesh.errors import ModelNotPulled, UnknownSession
 from mesh.ports import Sampled, Step
 from mesh.spec import ModelSpec
-from mesh.types import Hidden, Sampling, SessionId, Span, StageKey, TokenIds
+from mesh.types import Digest, Hidden, Payload, Sampling, SessionId, StageKey, TokenIds
+from simulator.devices.processor import Charges, FixedSpeed
+from simulator.devices.roofline import FrameSize
+from simulator.token_function import Maths, TokenFunction, row_bytes
 
-ROW_BYTES = 8
 
+@dataclass(frozen=True, slots=True)
+class ComputedFrame:
+    """A frame that went through a stage."""
 
-@dataclass(slots=True)
-class _Cache:
+    began_s: float
+    """When the processor began with it; it ended when the observer is told."""
+    session_id: SessionId
     key: StageKey
-    context: int
-    sampling: Sampling
-    outputs: list[tuple[bytes, ...]] = field(default_factory=list)
-    """For each position, what each layer of the span made of it."""
+    position: int
+    num_rows: int
 
 
-class TokenFunctionCompute:
-    """The Compute port for one virtual device."""
+class ComputeObserver(Protocol):
+    """Is told what a device has done, at the moment at which it was done."""
 
-    def __init__(self, spec: ModelSpec, step_s: float = 0.01) -> None:
-        self._spec = spec
-        self._step_s = step_s
-        self._stages: set[StageKey] = set()
-        self._caches: dict[SessionId, _Cache] = {}
+    def loaded(self, began_s: float, key: StageKey, num_bytes: int) -> None:
+        """A span has come into memory."""
+
+    def computed(self, frame: ComputedFrame) -> None:
+        """A frame has gone through a stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    key: StageKey
+    cache_bytes: int
+
+
+class ModelledCompute:
+    """The Compute port for one virtual device and the models on its disk."""
+
+    def __init__(
+        self,
+        specs: Iterable[ModelSpec],
+        processor: Charges,
+        maths: Maths | None = None,
+        observer: ComputeObserver | None = None,
+    ) -> None:
+        self._specs: dict[Digest, ModelSpec] = {spec.digest: spec for spec in specs}
+        self._processor = processor
+        self._maths = maths or TokenFunction(self._specs.values())
+        self._observer = observer
+        self._stages: dict[StageKey, int] = {}
+        self._sessions: dict[SessionId, _Open] = {}
 
     @property
     def num_open(self) -> int:
         """Sessions that hold a cache here."""
-        return len(self._caches)
+        return len(self._sessions)
 
     @property
     def stages(self) -> frozenset[StageKey]:
         """What is loaded."""
         return frozenset(self._stages)
 
+    @property
+    def memory_bytes(self) -> int:
+        """Weights and caches that are held now."""
+        caches_bytes = sum(session.cache_bytes for session in self._sessions.values())
+        return sum(self._stages.values()) + caches_bytes
+
     async def load(self, key: StageKey) -> int:
-        """Load a span; see the port."""
-        self._stages.add(key)
-        return self._spec.weights_bytes(key.span, key.precision)
+        """Load a span, which takes its bytes' time from the disk; see the port."""
+        if key not in self._stages:
+            began_s = _now_s()
+            num_bytes = self._spec(key.digest).weights_bytes(key.span, key.precision)
+            await asyncio.sleep(self._processor.load_seconds(num_bytes))
+            self._stages[key] = self._maths.load(key)
+            if self._observer:
+                self._observer.loaded(began_s, key, num_bytes)
+        return self._stages[key]
 
     async def unload(self, key: StageKey) -> None:
         """Free a span; see the port."""
-        self._stages.discard(key)
+        self._maths.unload(key)
+        self._stages.pop(key, None)
 
     async def open(self, session_id: SessionId, key: StageKey, context: int, sampling: Sampling) -> None:
         """Allot a cache; see the port."""
-        if key not in self._stages:
-            raise StageNotLoaded(f"layers {key.span} are not loaded")
-        self._caches[session_id] = _Cache(key, context, sampling)
+        self._maths.open(session_id, key, context, sampling)
+        cache_bytes = self._spec(key.digest).cache_bytes(key.span, context, key.precision)
+        self._sessions[session_id] = _Open(key, cache_bytes)
 
     async def close_session(self, session_id: SessionId) -> None:
         """Free a cache; see the port."""
-        self._caches.pop(session_id, None)
+        self._maths.close(session_id)
+        self._sessions.pop(session_id, None)
 
     async def run(self, step: Step) -> Hidden | Sampled | None:
-        """Run one frame; see the port."""
-        await asyncio.sleep(self._step_s)
-        cache = self._caches.get(step.session_id)
-        if cache is None:
+        """Run one frame, which takes the processor's time; see the port."""
+        session = self._sessions.get(step.session_id)
+        if session is None:
             raise UnknownSession(f"session {step.session_id} is not open here")
-        rows = self._rows(step, cache)
-        _check_room(cache, step.start, len(rows))
-        del cache.outputs[step.start :]
-        for row in rows:
-            before = cache.outputs[-1] if cache.outputs else None
-            cache.outputs.append(_through(row, cache.key.span, before))
-        if not self._spec.is_last(cache.key.span):
-            return Hidden(b"".join(outputs[-1] for outputs in cache.outputs[step.start :]))
-        position = len(cache.outputs)
-        return Sampled(position, self._sample(cache, position)) if step.sample else None
+        spec, key = self._spec(session.key.digest), session.key
+        num_rows = _num_rows(step.payload, row_bytes(spec, key.precision))
+        began_s = await self._spend(spec, key, FrameSize(step.start, num_rows, step.sample))
+        result = self._maths.run(step)
+        if self._observer:
+            self._observer.computed(ComputedFrame(began_s, step.session_id, key, step.start, num_rows))
+        return result
 
-    def _rows(self, step: Step, cache: _Cache) -> list[bytes]:
-        is_first = self._spec.is_first(cache.key.span)
-        match step.payload:
-            case TokenIds(ids) if is_first and ids and max(ids) < self._spec.vocab_size:
-                return [token.to_bytes(ROW_BYTES, "little") for token in ids]
-            case Hidden(data) if not is_first and data and len(data) % ROW_BYTES == 0:
-                return [data[i : i + ROW_BYTES] for i in range(0, len(data), ROW_BYTES)]
-        raise ShapeMismatch(f"layers {cache.key.span} cannot take this {type(step.payload).__name__}")
+    async def _spend(self, spec: ModelSpec, key: StageKey, size: FrameSize) -> float:
+        """Wait until the processor has done a frame; return when it began with it."""
+        now_s = _now_s()
+        charge = self._processor.charge(now_s, spec, key, size)
+        try:
+            await asyncio.sleep(charge.ends_s - now_s)
+        except asyncio.CancelledError:
+            self._processor.refund(_now_s(), charge)
+            raise
+        return charge.began_s
 
-    def _sample(self, cache: _Cache, position: int) -> int:
-        seed = cache.sampling.seed if cache.sampling.temperature > 0 else 0
-        digest = _digest(cache.outputs[-1][-1], seed, position)
-        return int.from_bytes(digest, "little") % self._spec.vocab_size
-
-
-def _check_room(cache: _Cache, start: int, num_rows: int) -> None:
-    if start > len(cache.outputs):
-        raise PositionGap(f"a frame starts at {start} but the cache ends at {len(cache.outputs)}")
-    if start + num_rows > cache.context:
-        raise ContextExceeded(
-            f"a frame ends at {start + num_rows} but the cache has {cache.context} positions"
-        )
+    def _spec(self, digest: Digest) -> ModelSpec:
+        spec = self._specs.get(digest)
+        if spec is None:
+            raise ModelNotPulled(f"the model {digest[:12]} is not on this device")
+        return spec
 
 
-def _through(row: bytes, span: Span, before: tuple[bytes, ...] | None) -> tuple[bytes, ...]:
-    """Take a row through the layers; as in the real network each also looks at the position before."""
-    outputs: list[bytes] = []
-    for index in range(span.num_layers):
-        row = _digest(row + (before[index] if before else b""), span.start + index, 0)
-        outputs.append(row)
-    return tuple(outputs)
+class TokenFunctionCompute(ModelledCompute):
+    """The Compute port for tests: one model, and every frame takes the same virtual time."""
+
+    def __init__(self, spec: ModelSpec, step_s: float = 0.01) -> None:
+        super().__init__((spec,), FixedSpeed(step_s))
 
 
-def _digest(data: bytes, first: int, second: int) -> bytes:
-    key = first.to_bytes(8, "little") + second.to_bytes(8, "little")
-    return hashlib.blake2b(data, digest_size=ROW_BYTES, key=key).digest()
+def _num_rows(payload: Payload, bytes_per_row: int) -> int:
+    """Return a payload's rows; what is no whole row counts as none, and `Maths` refuses it."""
+    match payload:
+        case TokenIds(ids):
+            return len(ids)
+        case Hidden(data):
+            return len(data) // bytes_per_row
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,59 +1,55 @@
-"""A library in memory: the Library port with one small model whose tokens are bytes.
+"""A library in memory: the Library port with models that have a shape but no weights.
 
-Owns no files. The text of an answer is what the token function makes of it, byte by byte.
+Owns no files. The text of an answer is what the token function makes of it: a token below 256 is a byte of
+UTF-8, any other a made-up word that is always the same.
 """
 
 from __future__ import annotations
 
 import codecs
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from mesh.errors import ModelNotPulled, UnknownModel
 from mesh.spec import ModelSpec
 from mesh.types import ChatMessage, Digest, ModelRef
+from simulator.profiles import model_spec, model_specs
 
-TINY = ModelSpec(
-    name="tiny",
-    digest=Digest("0" * 64),
-    architecture="llama",
-    num_layers=12,
-    hidden_size=64,
-    num_heads=4,
-    num_kv_heads=2,
-    head_dim=16,
-    intermediate_size=128,
-    vocab_size=256,
-    context_length=2048,
-    rope_base=10_000.0,
-    rms_norm_eps=1e-5,
-    tied_embeddings=True,
-)
+TINY = model_spec("tiny")
 """A spec of the smallest useful size: its weights fit in a megabyte."""
+
+_NUM_BYTES = 256
+_CONSONANTS = "bdfghjklmnprstvz"
+_VOWELS = "aeiou"
+_NUM_SYLLABLES = len(_CONSONANTS) * len(_VOWELS)
 
 
 class MemoryLibrary:
-    """The Library port with one model, or none."""
+    """The Library port of a device with these models on its disk; there may be none."""
 
-    def __init__(self, spec: ModelSpec | None = TINY) -> None:
-        self._spec = spec
+    def __init__(self, specs: Iterable[ModelSpec] = (TINY,)) -> None:
+        self._by_name = {spec.name: spec for spec in sorted(specs, key=lambda spec: spec.name)}
+        self._by_digest = {spec.digest: spec for spec in self._by_name.values()}
+        self._refs = tuple(spec.ref for spec in self._by_name.values())
 
     def models(self) -> tuple[ModelRef, ...]:
         """The models that are here."""
-        return (self._spec.ref,) if self._spec else ()
+        return self._refs
 
     async def spec(self, model: str) -> ModelSpec:
         """A model's shape; see the port."""
-        if self._spec is None:
+        spec = self._by_name.get(model)
+        if spec is not None:
+            return spec
+        if any(known.name == model for known in model_specs()):
             raise ModelNotPulled(f"{model} is not on this device; run `mesh pull {model}`")
-        if model != self._spec.name:
-            raise UnknownModel(f"unknown model '{model}'; see `mesh models`")
-        return self._spec
+        raise UnknownModel(f"unknown model '{model}'; see `mesh models`")
 
     async def spec_of(self, digest: Digest) -> ModelSpec:
         """The shape of the model with these bytes; see the port."""
-        if self._spec is None or self._spec.digest != digest:
+        spec = self._by_digest.get(digest)
+        if spec is None:
             raise ModelNotPulled(f"the model {digest[:12]} is not on this device")
-        return self._spec
+        return spec
 
     async def codec(self, model: str) -> ByteCodec:
         """Tokenizer and template; see the port."""
@@ -66,7 +62,7 @@ class MemoryLibrary:
 
 
 class ByteCodec:
-    """A TextCodec whose tokens are the bytes of UTF-8; byte 0 ends an answer."""
+    """A TextCodec for any vocabulary of 256 tokens or more; token 0 ends an answer."""
 
     @property
     def stop_ids(self) -> frozenset[int]:
@@ -74,7 +70,7 @@ class ByteCodec:
         return frozenset({0})
 
     def encode_chat(self, messages: Sequence[ChatMessage]) -> tuple[int, ...]:
-        """One line for each message, then the assistant's."""
+        """One line for each message, then the assistant's; a token for each byte of UTF-8."""
         lines = [f"{message.role}: {message.content}\n" for message in messages]
         return tuple("".join([*lines, "assistant: "]).encode())
 
@@ -84,15 +80,28 @@ class ByteCodec:
 
 
 class BytePieces:
-    """Decodes bytes as they come."""
+    """Decodes tokens as they come."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def push(self, token: int) -> str:
         """Take the next token; see the port."""
-        return self._decoder.decode(bytes([token]))
+        if token < _NUM_BYTES:
+            return self._decoder.decode(bytes([token]))
+        return self._decoder.decode(b"", final=True) + word(token)
 
     def finish(self) -> str:
         """Return what is left."""
         return self._decoder.decode(b"", final=True)
+
+
+def word(token: int) -> str:
+    """Return the made-up word of a token above 255, with a space before it; no two tokens share one."""
+    rest, syllables = token - _NUM_BYTES, ""
+    while True:
+        rest, index = divmod(rest, _NUM_SYLLABLES)
+        consonant, vowel = divmod(index, len(_VOWELS))
+        syllables += _CONSONANTS[consonant] + _VOWELS[vowel]
+        if not rest:
+            return f" {syllables}"

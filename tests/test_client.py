@@ -45,7 +45,8 @@ from mesh.types import (
 )
 from simulator.library import TINY
 from simulator.loop import run
-from simulator.network import MemoryListener, MemoryNetwork
+from simulator.network.ideal import IdealNetwork
+from simulator.network.transport import VirtualListener
 
 AT = Address("10.0.0.1", 7070)
 RECORD = NodeRecord(NodeId("1" * 32), "tv", DeviceClass.TV, AT, "home", PROTOCOL, 1)
@@ -57,7 +58,7 @@ FINISHED = ChatFinished(1, SUMMARY)
 class Scripted:
     """A gateway that answers every request with the same messages."""
 
-    listener: MemoryListener
+    listener: VirtualListener
     replies: tuple[Message, ...]
     hangs_up: bool
     asked: list[Message] = field(default_factory=list)
@@ -86,11 +87,11 @@ class Scripted:
 
 @asynccontextmanager
 async def a_gateway(*replies: Message, hangs_up: bool = False) -> AsyncIterator[tuple[Client, Scripted]]:
-    network = MemoryNetwork()
-    gateway = Scripted(await network.transport(AT.host).listen(AT), replies, hangs_up)
+    network = IdealNetwork()
+    gateway = Scripted(await network.transport_at(AT.host).listen(AT), replies, hangs_up)
 
     async def opened() -> Link:
-        return await open_link(network.transport("10.0.0.2"), AT, Hello(PROTOCOL, "home", None), 1.0)
+        return await open_link(network.transport_at("10.0.0.2"), AT, Hello(PROTOCOL, "home", None), 1.0)
 
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(gateway.run())
@@ -236,7 +237,7 @@ def test_a_gateway_that_goes_away_is_named() -> None:
 
 def test_what_belongs_nowhere_is_an_internal_error() -> None:
     async def main() -> None:
-        async with a_gateway(Heartbeat(1)) as (client, _):
+        async with a_gateway(Heartbeat()) as (client, _):
             for asking in (client.chat("?").text(), client.devices(), client.plan()):
                 with pytest.raises(InternalError, match="a Heartbeat where none belongs"):
                     await asking

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 import pytest
 
@@ -90,6 +91,87 @@ def test_a_getter_that_gives_up_takes_nothing_with_it() -> None:
                 await inbox.get()
         inbox.put_nowait(1)
         assert await inbox.get() == 1
+
+    run(main())
+
+
+def test_a_getter_that_gives_up_when_it_was_woken_leaves_the_item_to_the_next() -> None:
+    async def main() -> None:
+        inbox: Inbox[int] = Inbox(10)
+        async with asyncio.TaskGroup() as tasks:
+            first, second = (tasks.create_task(inbox.get()) for _ in range(2))
+            await asyncio.sleep(1)
+            inbox.put_nowait(1)
+            first.cancel()
+        assert first.cancelled()
+        assert second.result() == 1
+
+    run(main())
+
+
+def test_a_getter_that_gives_up_before_it_is_woken_costs_the_next_nothing() -> None:
+    async def main() -> None:
+        inbox: Inbox[int] = Inbox(10)
+        async with asyncio.TaskGroup() as tasks:
+            first, second = (tasks.create_task(inbox.get()) for _ in range(2))
+            await asyncio.sleep(1)
+            first.cancel()
+            inbox.put_nowait(1)  # before the first has noticed
+        assert second.result() == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("is_woken", [False, True])
+def test_a_putter_that_gives_up_puts_nothing_and_leaves_the_room_to_the_next(is_woken: bool) -> None:
+    async def main() -> None:
+        inbox: Inbox[int] = Inbox(1)
+        inbox.put_nowait(0)
+        async with asyncio.TaskGroup() as tasks:
+            first, _second = (tasks.create_task(inbox.put(item)) for item in (1, 2))
+            await asyncio.sleep(1)
+            if not is_woken:
+                first.cancel()
+            assert await inbox.get() == 0
+            first.cancel()
+        assert [await inbox.get(), len(inbox)] == [2, 0]
+
+    run(main())
+
+
+async def scuffle(draw: random.Random, inbox: Inbox[int]) -> tuple[list[int], list[int]]:
+    """Have many put and get at once, some of whom give up; return what was put and what was got."""
+    put: list[int] = []
+    got: list[int] = []
+
+    async def produce(item: int) -> None:
+        await inbox.put(item)
+        put.append(item)
+
+    async def consume() -> None:
+        got.append(await inbox.get())
+
+    async with asyncio.TaskGroup() as tasks:
+        running: list[asyncio.Task[None]] = []
+        for item in range(200):
+            running.append(tasks.create_task(produce(item) if draw.random() < 0.5 else consume()))
+            for _ in range(draw.choice((0, 0, 1))):
+                draw.choice(running).cancel()
+            for _ in range(draw.choice((0, 1))):
+                await asyncio.sleep(0)
+        await asyncio.sleep(1)
+        waiting = [task for task in running if not task.done()]
+        for task in waiting:
+            task.cancel()
+    assert not (waiting and 0 < len(inbox) < 2)  # nobody waits though there is something, and room
+    return put, got + [await inbox.get() for _ in range(len(inbox))]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nothing_is_lost_and_nothing_comes_twice_whoever_gives_up(seed: int) -> None:
+    async def main() -> None:
+        put, got = await scuffle(random.Random(seed), Inbox(2))
+        assert sorted(got) == sorted(put)
 
     run(main())
 

@@ -51,7 +51,7 @@ def test_the_options_of_a_chat_are_these() -> None:
     [
         "mesh",
         "mesh.client, mesh.link, mesh.roles.node, mesh.wire.codec, mesh.logic.partition",
-        "simulator.network, simulator.compute, simulator.discovery, simulator.library, simulator.loop",
+        "simulator.run, simulator.scenario, simulator.search.sweep, simulator.cli",
     ],
 )
 def test_importing_loads_nothing_heavy(modules: str) -> None:

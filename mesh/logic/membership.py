@@ -16,6 +16,7 @@ tells of a node) never revives a node that we know to be gone.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from mesh.config import Timing
@@ -34,8 +35,6 @@ class Member:
     source: Source
     since_s: float
     """When it came into this state."""
-    heard_s: float
-    """When it last showed that it lives; when it was sighted, until then."""
     status: NodeStatus | None = None
     is_announced: bool = False
     """Whether discovery shows it now."""
@@ -56,10 +55,15 @@ class Change:
 
     @property
     def loss(self) -> StageLost | None:
-        """What sessions that need the node fail with, where nothing can be expected of it any more."""
-        if self.after not in (*_GONE, None):
-            return None
-        return StageLost(f"{self.record.name} is {self.after or 'gone'}; ask again")
+        """What sessions that need the node fail with, where nothing can be expected of it any more.
+
+        Of a node that started again nothing that it had is left, though its peers may not have missed it.
+        """
+        if self.after in (*_GONE, None):
+            return StageLost(f"{self.record.name} is {self.after or 'gone'}; ask again")
+        if self.after is NodeState.JOINED and self.before not in (*_GONE, None):
+            return StageLost(f"{self.record.name} has started again; ask again")
+        return None
 
 
 class Membership:
@@ -69,10 +73,24 @@ class Membership:
         self._own = own
         self._timing = timing
         self._members: dict[NodeId, Member] = {}
+        self._heard_s: dict[NodeId, float] = {}
+        """When each last showed that it lives; when it was sighted, until then.
+
+        Apart from the members, because it is what changes with every heartbeat.
+        """
+        self._alive: tuple[NodeRecord, ...] | None = None
+        self.next_s = math.inf
+        """When silence may have its next effect, as of the last tick."""
 
     def members(self) -> tuple[Member, ...]:
         """All that are known, by name and id."""
         return tuple(sorted(self._members.values(), key=lambda m: (m.record.name, m.record.node_id)))
+
+    def alive(self) -> tuple[NodeRecord, ...]:
+        """Those believed alive, by name and id; the same tuple until that changes."""
+        if self._alive is None:
+            self._alive = tuple(m.record for m in self.members() if m.state is NodeState.ALIVE)
+        return self._alive
 
     def get(self, node_id: NodeId) -> Member | None:
         """One node, if it is known."""
@@ -85,11 +103,10 @@ class Membership:
             return []
         is_announced = source is Source.MDNS or (known is not None and known.is_announced)
         if known and record.incarnation == known.record.incarnation and known.state not in _GONE:
-            kept = replace(known, record=record, source=_closer(known, source), is_announced=is_announced)
-            self._members[record.node_id] = kept
+            self._put(replace(known, record=record, source=_closer(known, source), is_announced=is_announced))
             return []
-        joined = Member(record, NodeState.JOINED, source, now, now, is_announced=is_announced)
-        self._members[record.node_id] = joined
+        self._put(Member(record, NodeState.JOINED, source, now, is_announced=is_announced))
+        self._heard_s[record.node_id] = now
         return [Change(record, known.state if known else None, NodeState.JOINED)]
 
     @staticmethod
@@ -100,13 +117,15 @@ class Membership:
             return False
         return source is not Source.CONTACT or record.address == known.record.address
 
-    def heard(self, node_id: NodeId, status: NodeStatus, now: float) -> list[Change]:
-        """A node showed that it lives."""
+    def heard(self, node_id: NodeId, status: NodeStatus | None, now: float) -> list[Change]:
+        """A node showed that it lives; a status of None says that it is as it was."""
         known = self._members.get(node_id)
         if known is None or known.state is NodeState.LEFT:
             return []
-        self._members[node_id] = replace(known, heard_s=now, status=status)
-        return self._move(node_id, NodeState.ALIVE, now)
+        self._heard_s[node_id] = now
+        if status is not None:
+            self._put(replace(known, status=status))
+        return [] if known.state is NodeState.ALIVE else self._move(node_id, NodeState.ALIVE, now)
 
     def broken(self, node_id: NodeId, now: float) -> list[Change]:
         """The channel to a node broke, or it could not be dialled."""
@@ -121,7 +140,7 @@ class Membership:
         known = self._members.get(node_id)
         if known is None:
             return []
-        self._members[node_id] = replace(known, is_announced=False)
+        self._put(replace(known, is_announced=False))
         if known.state in _GONE:
             return []
         return self._move(node_id, NodeState.SUSPECT if known.status else NodeState.LOST, now)
@@ -131,35 +150,55 @@ class Membership:
         known = self._members.get(node_id)
         if known is None or known.record.incarnation > incarnation:
             return []
-        self._members[node_id] = replace(known, record=replace(known.record, incarnation=incarnation))
+        self._put(replace(known, record=replace(known.record, incarnation=incarnation)))
         return self._move(node_id, NodeState.LEFT, now)
 
     def tick(self, now: float) -> list[Change]:
-        """Let silence have its effect."""
-        return [change for node_id in list(self._members) for change in self._age(node_id, now)]
+        """Let silence have its effect. Costs little where it has none: every node does it all the time."""
+        changes: list[Change] = []
+        self.next_s = math.inf
+        for node_id, known in tuple(self._members.items()):
+            deadline_s = self._deadline_s(node_id, known)
+            if deadline_s <= now:
+                changes += self._age(node_id, now)
+                deadline_s = self._deadline_s(node_id, self._members.get(node_id))
+            if deadline_s < self.next_s:
+                self.next_s = deadline_s
+        return changes
+
+    def _deadline_s(self, node_id: NodeId, known: Member | None) -> float:
+        """When silence moves a node on."""
+        if known is None:
+            return math.inf
+        timing, heard_s = self._timing, self._heard_s[node_id]
+        if known.state is NodeState.ALIVE:
+            return heard_s + timing.suspect_after_s
+        if known.state in _GONE:
+            # Of an announced one discovery would say nothing new when its network comes back, so keep it.
+            keep = known.state is NodeState.LOST and known.is_announced
+            return math.inf if keep else known.since_s + timing.forget_after_s
+        # Where we ourselves stood still, what was sent meanwhile waits to be read, or to be said anew.
+        doubted_s = timing.lost_after_s - timing.suspect_after_s
+        return max(heard_s + timing.lost_after_s, known.since_s + doubted_s)
 
     def _age(self, node_id: NodeId, now: float) -> list[Change]:
-        known, timing = self._members[node_id], self._timing
-        silent_s = now - known.heard_s
-        match known.state:
-            case NodeState.LOST if known.is_announced:
-                pass  # discovery would say nothing new of it when its network comes back, so keep it
-            case NodeState.LOST | NodeState.LEFT if now - known.since_s >= timing.forget_after_s:
-                del self._members[node_id]
-                return [Change(known.record, known.state, None)]
-            case NodeState.SUSPECT | NodeState.JOINED if silent_s >= timing.lost_after_s:
-                return self._move(node_id, NodeState.LOST, now)
-            case NodeState.ALIVE if silent_s >= timing.suspect_after_s:
-                # Never straight to lost: where we ourselves stood still, replies wait to be read first.
-                return self._move(node_id, NodeState.SUSPECT, now)
-        return []
+        known = self._members[node_id]
+        if known.state in _GONE:
+            del self._members[node_id], self._heard_s[node_id]
+            return [Change(known.record, known.state, None)]
+        was_heard = known.state is NodeState.ALIVE  # never straight to lost
+        return self._move(node_id, NodeState.SUSPECT if was_heard else NodeState.LOST, now)
 
     def _move(self, node_id: NodeId, state: NodeState, now: float) -> list[Change]:
         known = self._members[node_id]
         if known.state is state:
             return []
-        self._members[node_id] = replace(known, state=state, since_s=now)
+        self._put(replace(known, state=state, since_s=now))
         return [Change(known.record, known.state, state)]
+
+    def _put(self, member: Member) -> None:
+        self._members[member.record.node_id] = member
+        self._alive = None
 
 
 def _closer(known: Member, source: Source) -> Source:

@@ -22,6 +22,7 @@ from mesh.messages import (
     Frame,
     Goodbye,
     Heartbeat,
+    HeartbeatReply,
     Hello,
     LoadStage,
     Message,
@@ -158,8 +159,10 @@ class _Roles:
         tasks: asyncio.TaskGroup,
     ) -> None:
         peers = Peers(ports.transport, hello, settings.timing, tasks)
+        self._own_id = record.node_id
         self.worker = Worker(record.node_id, ports.compute, ports.library, peers, settings.memory_bytes)
         self.roster = Roster(record, ports.transport, settings.timing, self.worker.status)
+        self.roster.on_change(peers.node_changed)
         self.roster.on_change(self.worker.node_changed)
         gateway_settings = GatewaySettings(settings.timing, settings.planning)
         self.gateway = Gateway(record, ports.library, peers, self.roster, gateway_settings)
@@ -168,15 +171,16 @@ class _Roles:
     async def take(self, message: Message, link: Link) -> None:
         """Give a message to the role that it is for."""
         match message:
+            case Heartbeat() if link.node:
+                self.roster.take(message, link)
+            case Heartbeat():
+                await link.send(HeartbeatReply())
             case OpenSession() | Frame() | CloseSession() | LoadStage():
                 await self.worker.take(message, link)
             case Token() | StageLoaded() | RequestFailed():
                 self.gateway.answers.take(message)
             case SessionFailed():
-                await self._session_failed(message)
-            case Heartbeat():
-                with contextlib.suppress(ChannelClosed):  # its goodbye may wait behind this to be read
-                    await link.send(self.roster.reply(message))
+                await self._session_failed(message, link)
             case Goodbye() if link.node:
                 self.roster.said_goodbye(link.node)
             case ChatRequest() | CancelRequest() | DevicesRequest() | PlanRequest():
@@ -184,13 +188,15 @@ class _Roles:
             case _:
                 raise MalformedMessage(f"a {type(message).__name__} where none belongs")
 
-    async def _session_failed(self, failure: SessionFailed) -> None:
+    async def _session_failed(self, failure: SessionFailed, link: Link) -> None:
+        is_our_own = link.node is not None and link.node.node_id == self._own_id
         if self.gateway.answers.owns(failure.session_id):
             self.gateway.answers.take(failure)
-        else:
+        elif not is_our_own:  # our worker told our gateway, which knows it no more: nobody waits for it
             await self.worker.report(failure)
 
     def link_closed(self, link: Link) -> None:
         """Free what came over a link."""
+        self.roster.link_closed(link)
         self.worker.link_closed(link)
         self.gateway.link_closed(link)

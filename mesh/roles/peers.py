@@ -15,9 +15,10 @@ from mesh.config import Timing
 from mesh.errors import ChannelClosed, InternalError, MeshError, first_of
 from mesh.inbox import Inbox
 from mesh.link import Link, open_link
+from mesh.logic.membership import Change
 from mesh.messages import Hello, Message
 from mesh.ports import Transport
-from mesh.types import Address
+from mesh.types import Address, NodeState
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ class Peers:
         self._timing = timing
         self._tasks = tasks
         self._outboxes: dict[Address, Inbox[Message]] = {}
+        self._links: dict[Address, tuple[Link, asyncio.Task[None]]] = {}
+        """Those that are open, each with the task that serves it."""
         self._receive: Receive = _ignore
         self._own = _OwnLink(hello, lambda message, link: self._receive(message, link))
         self._broken: list[Broken] = []
@@ -62,11 +65,24 @@ class Peers:
             self._tasks.create_task(self._run(address, outbox))
         return await outbox.put(message)
 
+    def node_changed(self, change: Change) -> None:
+        """Take news of a node: a link to one that is lost, or to its earlier life, carries nothing any more.
+
+        Its system may not say so: where the power was cut, what is sent on it would be lost in silence.
+        """
+        address, lost = change.record.address, change.loss
+        link, task = self._links.get(address, (None, None))
+        if lost is None or link is None or task is None or not _is_of(link, change):
+            return
+        task.cancel()
+        self._drop(address, self._outboxes[address], lost)
+
     async def _run(self, address: Address, outbox: Inbox[Message]) -> None:
         try:
             link = await open_link(self._transport, address, self._hello, self._timing.dial_s)
         except MeshError as error:
             return self._drop(address, outbox, error)
+        self._links[address] = (link, _this_task())
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._write(link, outbox))
@@ -93,7 +109,10 @@ class Peers:
                 raise InternalError(f"{type(error).__name__}: {error}; the node's log has more") from error
 
     def _drop(self, address: Address, outbox: Inbox[Message], error: MeshError) -> None:
+        if self._outboxes.get(address) is not outbox:
+            return  # dropped already, by what was heard of its node
         del self._outboxes[address]
+        self._links.pop(address, None)
         outbox.clear()
         outbox.close(str(error))
         for tell in self._broken:
@@ -115,6 +134,20 @@ class _OwnLink(Link):
 
     async def close(self) -> None:
         """Nothing is open."""
+
+
+def _is_of(link: Link, change: Change) -> bool:
+    """Whether a link leads to the node of a change, in the life that the change has ended."""
+    node, record = link.node, change.record
+    if node is None or node.node_id != record.node_id:
+        return False
+    return change.after is not NodeState.JOINED or node.incarnation < record.incarnation
+
+
+def _this_task() -> asyncio.Task[None]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
 
 
 async def _ignore(message: Message, link: Link) -> None:

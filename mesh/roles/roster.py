@@ -1,13 +1,12 @@
 """Who is there: sightings and heartbeats in, the list of devices out.
 
-Drives `mesh.logic.membership` with what Discovery, fixed addresses and heartbeats tell. Each known node
-is tended by a task that keeps a link of its own to it, so that no bulk of data delays a heartbeat.
+Drives `mesh.logic.membership` with what Discovery, fixed addresses and heartbeats tell, and the clock: one
+task beats for all. `mesh.roles.contacts` keeps the links.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
@@ -15,11 +14,14 @@ from mesh.config import Timing
 from mesh.errors import MeshError
 from mesh.link import Link, open_link
 from mesh.logic.membership import Change, Member, Membership
-from mesh.messages import Goodbye, Heartbeat, HeartbeatReply, Hello
+from mesh.messages import Heartbeat, Hello
 from mesh.ports import Appeared, Discovery, Transport, Vanished
+from mesh.roles.contacts import Contacts
 from mesh.types import Address, Device, NodeId, NodeRecord, NodeState, NodeStatus, Source
 
 _log = logging.getLogger(__name__)
+
+_SOONEST_S = 0.01  # between two looks at the clock: timers come a little early, never much late
 
 _PRESENT = (NodeState.JOINED, NodeState.ALIVE, NodeState.SUSPECT, NodeState.LOST)
 
@@ -37,12 +39,10 @@ class Roster:
         self._timing = timing
         self._status = status
         self._membership = Membership(own.node_id, timing)
-        self._links: dict[NodeId, Link] = {}
-        self._tended: set[NodeId] = set()
+        self._contacts = Contacts(own, transport, timing, self)
         self._visited: dict[Address, NodeId] = {}
         """Who answered at the fixed addresses."""
         self._listeners: list[Callable[[Change], None]] = []
-        self._tasks: asyncio.TaskGroup | None = None
 
     def on_change(self, listener: Callable[[Change], None]) -> None:
         """Add somebody who is told, without waiting, of every change of a node's state."""
@@ -57,33 +57,67 @@ class Roster:
     async def run(self, discovery: Discovery, peers: Sequence[Address]) -> None:
         """Watch, tend and age until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
+            self._contacts.start(tasks)
             tasks.create_task(self._watch(discovery))
             for address in peers:
                 tasks.create_task(self._seek(address))
-            while True:
-                await asyncio.sleep(self._timing.heartbeat_interval_s / 2)
-                self._tell(self._membership.tick(_now()))
+            try:
+                await self._keep_time(tasks)
+            finally:
+                self._contacts.stop()
+
+    async def leave(self) -> None:
+        """Say goodbye to everybody that we have a link to; the caller sets the deadline."""
+        await self._contacts.leave()
 
     def met(self, record: NodeRecord) -> None:
-        """A node dialled us and said who it is."""
-        self._sight(record, Source.CONTACT)
+        """A node dialled us and said who it is. It may want to stay in touch, so dial it a little later."""
+        self._sight(record, Source.CONTACT, wait_s=self._timing.heartbeat_interval_s / 2)
 
-    def reply(self, heartbeat: Heartbeat) -> HeartbeatReply:
-        """Show that we live."""
-        known = self._membership.members()
-        neighbours = tuple(m.record for m in known if m.state is NodeState.ALIVE)
-        return HeartbeatReply(heartbeat.sequence, self._status(), neighbours)
+    def take(self, heartbeat: Heartbeat, link: Link) -> None:
+        """Take a heartbeat of a node that dialled us."""
+        self._contacts.take(heartbeat, link)
+
+    def link_closed(self, link: Link) -> None:
+        """Nothing more comes over a link that was dialled to us."""
+        self._contacts.closed(link)
+
+    def answered(self, record: NodeRecord) -> bool:
+        """A node answered our dial; return whether it is not one of its earlier lives."""
+        self._tell(self._membership.sighted(record, Source.CONTACT, _now()))
+        known = self._wanted(record.node_id)
+        return known is not None and known.record.incarnation == record.incarnation
+
+    def heard(self, node_id: NodeId, heartbeat: Heartbeat) -> None:
+        """A node showed that it lives."""
+        if changes := self._membership.heard(node_id, heartbeat.status, _now()):
+            self._tell(changes)
+        for neighbour in heartbeat.neighbours:
+            if neighbour.mesh == self._own.mesh:
+                self._sight(neighbour, Source.CONTACT)
+
+    def broken(self, node_id: NodeId) -> None:
+        """There is no link to a node any more, or still none."""
+        self._tell(self._membership.broken(node_id, _now()))
 
     def said_goodbye(self, record: NodeRecord) -> None:
         """A node told us that it leaves."""
         self._tell(self._membership.said_goodbye(record.node_id, record.incarnation, _now()))
 
-    async def leave(self) -> None:
-        """Say goodbye to everybody that we have a link to; the caller sets the deadline."""
-        async with asyncio.TaskGroup() as tasks:
-            for link in tuple(self._links.values()):
-                tasks.create_task(_say_goodbye(link))
+    async def _keep_time(self, tasks: asyncio.TaskGroup) -> None:
+        """Let silence have its effect when it is due, and tell everybody in equal intervals that we live."""
+        timing, beat_s, repeat_s = self._timing, _now(), _now() + self._timing.forget_after_s
+        while True:
+            now = _now()
+            self._tell(self._membership.tick(now))
+            if now >= repeat_s:
+                repeat_s = now + timing.forget_after_s
+                self._contacts.repeat()
+            if now >= beat_s - _SOONEST_S:
+                beat_s = now + timing.heartbeat_interval_s
+                self._contacts.news.update(self._status(), self._membership.alive())
+                tasks.create_task(self._contacts.speak())
+            await asyncio.sleep(max(_SOONEST_S, min(beat_s, self._membership.next_s) - now))
 
     async def _watch(self, discovery: Discovery) -> None:
         async for sighting in discovery.watch():
@@ -113,84 +147,39 @@ class Roster:
 
     async def _visit(self, address: Address) -> None:
         link = await open_link(self._transport, address, self._hello, self._timing.dial_s)
-        await link.close()
         if link.node:
             self._visited[address] = link.node.node_id
-            self._sight(link.node.at(address), Source.PEER)
+        if link.node is None or not self._sight(link.node.at(address), Source.PEER, link):
+            await link.close()
 
-    def _sight(self, record: NodeRecord, source: Source) -> None:
+    def _sight(
+        self, record: NodeRecord, source: Source, link: Link | None = None, wait_s: float = 0.0
+    ) -> bool:
+        """Take news of a node and get in touch with it; return whether an open link to it is put to use."""
         if record.node_id == self._own.node_id:
             self._own_source = source if source is Source.MDNS else self._own_source
-            return
-        self._tell(self._membership.sighted(record, source, _now()))
-        if self._tasks and record.node_id not in self._tended and self._wanted(record.node_id):
-            self._tended.add(record.node_id)
-            self._tasks.create_task(self._tend(record.node_id))
+            return False
+        changes = self._membership.sighted(record, source, _now())
+        self._tell(changes)
+        if changes:
+            self._contacts.drop(record.node_id)  # a new life, or a new hope
+        member = self._wanted(record.node_id)
+        return member is not None and self._contacts.want(member.record, link, wait_s)
 
     def _wanted(self, node_id: NodeId) -> Member | None:
         member = self._membership.get(node_id)
         return member if member and member.state is not NodeState.LEFT else None
 
-    async def _tend(self, node_id: NodeId) -> None:
-        """Keep in touch with one node until it has left or is forgotten."""
-        reported: str | None = None
-        try:
-            while member := self._wanted(node_id):
-                try:
-                    await self._converse(member.record)
-                except (MeshError, TimeoutError) as error:
-                    if isinstance(error, MeshError) and not error.retry and str(error) != reported:
-                        reported = str(error)
-                        _log.warning("%s at %s: %s", member.record.name, member.record.address, error)
-                    self._tell(self._membership.broken(node_id, _now()))
-                await asyncio.sleep(self._pause_s(node_id))
-        finally:
-            self._tended.discard(node_id)
-
-    def _pause_s(self, node_id: NodeId) -> float:
-        """Dial a node that is lost less often: it may be gone for hours, or be of another version."""
-        member = self._membership.get(node_id)
-        is_lost = member is not None and member.state is NodeState.LOST
-        return self._timing.lost_after_s if is_lost else self._timing.heartbeat_interval_s
-
-    async def _converse(self, record: NodeRecord) -> None:
-        """Exchange heartbeats over one link until it breaks or the node is at another address."""
-        link = await open_link(self._transport, record.address, self._hello, self._timing.dial_s)
-        self._links[record.node_id] = link
-        try:
-            if link.node is None or link.node.node_id != record.node_id:
-                return  # another node has this address now
-            self._tell(self._membership.sighted(link.node.at(record.address), Source.CONTACT, _now()))
-            await self._beat(link, record)
-        finally:
-            del self._links[record.node_id]
-            await link.close()
-
-    async def _beat(self, link: Link, record: NodeRecord) -> None:
-        sequence = 0
-        while (member := self._wanted(record.node_id)) and member.record.address == record.address:
-            sequence += 1
-            async with asyncio.timeout(self._timing.lost_after_s):
-                await link.send(Heartbeat(sequence))
-                answer = await link.receive()
-            if isinstance(answer, HeartbeatReply):
-                self._tell(self._membership.heard(record.node_id, answer.status, _now()))
-                for neighbour in answer.neighbours:
-                    if neighbour.mesh == self._own.mesh:
-                        self._sight(neighbour, Source.CONTACT)
-            await asyncio.sleep(self._timing.heartbeat_interval_s)
-
     def _tell(self, changes: Sequence[Change]) -> None:
         for change in changes:
             _log.info("%s: %s", change.record.name, change.after or "forgotten")
+            match change.after:
+                case NodeState.LOST:
+                    self._contacts.lost(change.record.node_id)
+                case NodeState.LEFT | None:
+                    self._contacts.drop(change.record.node_id)
             for listener in self._listeners:
                 listener(change)
-
-
-async def _say_goodbye(link: Link) -> None:
-    with contextlib.suppress(MeshError):
-        await link.send(Goodbye())
-        await link.close()
 
 
 def _now() -> float:

@@ -26,20 +26,16 @@ class Refusal(_message.Message):
     def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("sequence",)
-    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
-    sequence: int
-    def __init__(self, sequence: _Optional[int] = ...) -> None: ...
-
-class HeartbeatReply(_message.Message):
-    __slots__ = ("sequence", "status", "neighbours")
-    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("status", "neighbours")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     NEIGHBOURS_FIELD_NUMBER: _ClassVar[int]
-    sequence: int
     status: _node_pb2.NodeStatus
     neighbours: _containers.RepeatedCompositeFieldContainer[_node_pb2.NodeRecord]
-    def __init__(self, sequence: _Optional[int] = ..., status: _Optional[_Union[_node_pb2.NodeStatus, _Mapping]] = ..., neighbours: _Optional[_Iterable[_Union[_node_pb2.NodeRecord, _Mapping]]] = ...) -> None: ...
+    def __init__(self, status: _Optional[_Union[_node_pb2.NodeStatus, _Mapping]] = ..., neighbours: _Optional[_Iterable[_Union[_node_pb2.NodeRecord, _Mapping]]] = ...) -> None: ...
+
+class HeartbeatReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class Goodbye(_message.Message):
     __slots__ = ()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from itertools import count
 from uuid import uuid4
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from mesh.adapters.zeroconf_discovery import ZeroconfDiscovery
 from mesh.ports import Appeared, Discovery, Sighting, Vanished
 from mesh.types import Address, DeviceClass, NodeId, NodeRecord, ProtocolVersion
-from simulator.discovery import MemoryLan
+from simulator.network.ideal import IdealNetwork
 
 pytestmark = pytest.mark.slow
 
@@ -21,12 +22,15 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(params=["zeroconf", "memory"])
 async def make(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[], Discovery]]:
     """Make any number of nodes' discoveries on one network; all are closed at the end."""
-    lan = MemoryLan()
+    network = IdealNetwork()
+    addresses = (f"10.0.0.{number}" for number in count(1))
     async with AsyncExitStack() as stack, asyncio.timeout(20):
 
         def make_one() -> Discovery:
             real = request.param == "zeroconf"
-            discovery: Discovery = ZeroconfDiscovery(loopback_only=True) if real else lan.discovery()
+            discovery: Discovery = (
+                ZeroconfDiscovery(loopback_only=True) if real else network.discovery_at(next(addresses))
+            )
             stack.push_async_callback(discovery.close)
             return discovery
 

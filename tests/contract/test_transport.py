@@ -14,7 +14,7 @@ from mesh.config import MAX_MESSAGE_BYTES
 from mesh.errors import AddressInUse, BadSetting, ChannelClosed, MalformedMessage, PeerUnreachable
 from mesh.ports import Channel, Listener, Transport
 from mesh.types import Address
-from simulator.network import MemoryNetwork
+from simulator.network.ideal import IdealNetwork
 
 HERE = Address("127.0.0.1", 0)
 
@@ -23,7 +23,7 @@ HERE = Address("127.0.0.1", 0)
 def transport(request: pytest.FixtureRequest) -> Transport:
     makers: dict[str, Callable[[], Transport]] = {
         "grpc": GrpcTransport,
-        "memory": lambda: MemoryNetwork().transport("127.0.0.1"),
+        "memory": lambda: IdealNetwork().transport_at("127.0.0.1"),
     }
     return makers[request.param]()
 

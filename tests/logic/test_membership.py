@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import pytest
@@ -202,6 +203,46 @@ def test_a_clock_that_stood_still_suspects_before_it_loses() -> None:
     membership = brought_to(ALIVE)
     assert [change.after for change in membership.tick(60.0)] == [SUSPECT]
     assert [change.after for change in membership.heard(TV, STATUS, 60.0)] == [ALIVE]
+
+
+def test_after_it_stood_still_a_node_waits_for_signs_of_life_before_it_gives_up() -> None:
+    membership = brought_to(ALIVE)
+    membership.tick(60.0)
+    assert membership.tick(61.49) == []
+    assert [change.after for change in membership.tick(61.5)] == [LOST]
+
+
+def test_a_heartbeat_without_a_status_leaves_it_as_it_was() -> None:
+    membership = brought_to(ALIVE)
+    assert membership.heard(TV, None, 1.4) == []
+    assert membership.tick(2.8) == []
+    member = membership.get(TV)
+    assert member is not None
+    assert member.status == STATUS
+
+
+@pytest.mark.parametrize(
+    ("state", "next_s"), [(None, math.inf), (JOINED, 3.0), (ALIVE, 1.5), (SUSPECT, 3.0), (LEFT, 120.0)]
+)
+def test_it_says_when_silence_has_its_next_effect(state: NodeState | None, next_s: float) -> None:
+    membership = brought_to(state)
+    assert membership.tick(0.5) == []
+    assert membership.next_s == next_s
+    if state is not None:
+        assert membership.tick(math.nextafter(next_s, 0)) == []
+        assert len(membership.tick(next_s)) == 1
+
+
+def test_those_alive_are_told_apart_from_the_others_with_every_change() -> None:
+    membership = brought_to(JOINED)
+    assert membership.alive() == ()
+    membership.heard(TV, STATUS, 1.0)
+    assert membership.alive() == (record(),)
+    assert membership.alive() is membership.alive()
+    membership.sighted(record(host="10.0.0.2"), MDNS, 1.0)
+    assert membership.alive() == (record(host="10.0.0.2"),)
+    membership.broken(TV, 1.0)
+    assert membership.alive() == ()
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ def test_bad_options_are_refused_before_anything_is_sent() -> None:
 def test_a_gateway_without_the_model_says_how_to_get_it() -> None:
     async def main() -> None:
         async with a_home() as home:
-            await home.start("phone", library=MemoryLibrary(None))
+            await home.start("phone", library=MemoryLibrary(()))
             await home.settle()
             await fails(home, ModelNotPulled, "phone has no model; run `mesh pull")
 
@@ -233,7 +233,7 @@ def test_a_gateway_without_the_model_says_how_to_get_it() -> None:
 def test_nodes_without_the_model_are_not_planned() -> None:
     async def main() -> None:
         async with a_home(phone=1_400 * KB, car=1_400 * KB) as home:
-            await home.start("tv", 10_000 * KB, library=MemoryLibrary(None))
+            await home.start("tv", 10_000 * KB, library=MemoryLibrary(()))
             await home.settle()
             plan = await home.client("phone").plan()
             assert {stage.node.name for stage in plan.stages} == {"phone", "car"}

@@ -31,7 +31,7 @@ def a_plan(home: Home, cuts: dict[str, Span] = CUTS) -> Plan:
 @asynccontextmanager
 async def a_deployer(home: Home) -> AsyncIterator[Deployer]:
     async with asyncio.TaskGroup() as tasks:
-        transport = home.network.transport("10.0.0.98")
+        transport = home.network.transport_at("10.0.0.98")
         peers = Peers(transport, Hello(PROTOCOL, "home", None), Timing(), tasks)
         deployer = Deployer(peers)
 

@@ -19,12 +19,12 @@ from mesh.errors import (
     VersionMismatch,
 )
 from mesh.link import Link, open_link, welcome_link
-from mesh.messages import PROTOCOL, CancelRequest, Heartbeat, Hello, Message, Refusal
+from mesh.messages import PROTOCOL, CancelRequest, Hello, Message, Refusal
 from mesh.ports import Channel
 from mesh.types import Address, DeviceClass, NodeId, NodeRecord, ProtocolVersion
 from mesh.wire.codec import encode
 from simulator.loop import run
-from simulator.network import MemoryNetwork
+from simulator.network.ideal import IdealNetwork
 
 TV_AT = Address("10.0.0.1", 7070)
 
@@ -57,8 +57,8 @@ async def attempt(handshake: Awaitable[Link]) -> Link | MeshError:
 
 async def meet(dialler: Hello, listener: Hello) -> Ends:
     """Dial and welcome; like a node, the listener closes a channel that it does not want."""
-    network = MemoryNetwork()
-    door = await network.transport(TV_AT.host).listen(TV_AT)
+    network = IdealNetwork()
+    door = await network.transport_at(TV_AT.host).listen(TV_AT)
 
     async def welcome() -> Link | MeshError:
         channel = await door.accept()
@@ -69,7 +69,7 @@ async def meet(dialler: Hello, listener: Hello) -> Ends:
 
     async with asyncio.TaskGroup() as tasks:
         welcomed = tasks.create_task(welcome())
-        dialled = await attempt(open_link(network.transport("10.0.0.2"), TV_AT, dialler, 1.0))
+        dialled = await attempt(open_link(network.transport_at("10.0.0.2"), TV_AT, dialler, 1.0))
     return Ends(dialled, welcomed.result())
 
 
@@ -81,10 +81,10 @@ def test_both_ends_know_each_other_and_messages_pass_both_ways(dialler: Hello) -
         assert isinstance(ends.listener, Link)
         assert (ends.dialler.peer, ends.listener.peer) == (TV, dialler)
         assert (ends.dialler.node, ends.listener.node) == (TV.node, dialler.node)
-        await ends.dialler.send(Heartbeat(1))
-        await ends.listener.send(Heartbeat(2))
-        assert await ends.listener.receive() == Heartbeat(1)
-        assert await ends.dialler.receive() == Heartbeat(2)
+        await ends.dialler.send(CancelRequest(1))
+        await ends.listener.send(CancelRequest(2))
+        assert await ends.listener.receive() == CancelRequest(1)
+        assert await ends.dialler.receive() == CancelRequest(2)
 
     run(main())
 
@@ -150,8 +150,8 @@ def answering(*messages: bytes, then_hang_up: bool = False) -> Callable[[Channel
 
 async def dial(answer: Callable[[Channel], Awaitable[None]], within_s: float = 2.0) -> Link | MeshError:
     """Try to open a link to such a listener, and prove that the channel does not stay open."""
-    network = MemoryNetwork()
-    door = await network.transport(TV_AT.host).listen(TV_AT)
+    network = IdealNetwork()
+    door = await network.transport_at(TV_AT.host).listen(TV_AT)
 
     async def serve() -> None:
         channel = await door.accept()
@@ -160,7 +160,7 @@ async def dial(answer: Callable[[Channel], Awaitable[None]], within_s: float = 2
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(serve())
-        return await attempt(open_link(network.transport("10.0.0.2"), TV_AT, PHONE, within_s))
+        return await attempt(open_link(network.transport_at("10.0.0.2"), TV_AT, PHONE, within_s))
 
 
 async def is_closed(channel: Channel) -> None:
@@ -177,7 +177,7 @@ async def is_closed(channel: Channel) -> None:
         (answering(), PeerUnreachable, "10.0.0.1:7070 did not answer within 2 s"),
         (answering(then_hang_up=True), PeerUnreachable, "10.0.0.1:7070 hung up before it said who it is"),
         (answering(b"HTTP/1.1 400 Bad Request"), MalformedMessage, "cannot be read"),
-        (answering(encode(Heartbeat(1))), MalformedMessage, "began with Heartbeat instead of Hello"),
+        (answering(encode(CancelRequest(1))), MalformedMessage, "began with CancelRequest instead of Hello"),
         (answering(encode(Refusal("busy", "too many"))), Busy, "too many"),
     ],
 )
@@ -194,11 +194,11 @@ def test_a_listener_that_does_not_introduce_itself(
 
 def test_the_deadline_of_opening_is_kept_to_the_second() -> None:
     async def main() -> None:
-        network = MemoryNetwork()
-        await network.transport(TV_AT.host).listen(TV_AT)
+        network = IdealNetwork()
+        await network.transport_at(TV_AT.host).listen(TV_AT)
         began_s = asyncio.get_running_loop().time()
         with pytest.raises(PeerUnreachable, match="did not answer within 2 s"):
-            await open_link(network.transport("10.0.0.2"), TV_AT, PHONE, within_s=2.0)
+            await open_link(network.transport_at("10.0.0.2"), TV_AT, PHONE, within_s=2.0)
         assert asyncio.get_running_loop().time() - began_s == pytest.approx(2.0)
 
     run(main())
@@ -207,10 +207,10 @@ def test_the_deadline_of_opening_is_kept_to_the_second() -> None:
 def test_what_a_newer_listener_says_first_is_passed_over() -> None:
     async def main() -> None:
         unknown_message = b"\xc2\x3e\x00"
-        network = MemoryNetwork()
-        door = await network.transport(TV_AT.host).listen(TV_AT)
+        network = IdealNetwork()
+        door = await network.transport_at(TV_AT.host).listen(TV_AT)
         async with asyncio.TaskGroup() as tasks:
-            opening = tasks.create_task(open_link(network.transport("10.0.0.2"), TV_AT, PHONE, 1.0))
+            opening = tasks.create_task(open_link(network.transport_at("10.0.0.2"), TV_AT, PHONE, 1.0))
             await answering(unknown_message, encode(TV))(await door.accept())
         assert opening.result().peer == TV
 
@@ -220,15 +220,15 @@ def test_what_a_newer_listener_says_first_is_passed_over() -> None:
 def test_nobody_there() -> None:
     async def main() -> None:
         with pytest.raises(PeerUnreachable, match=r"nobody answers at 10\.0\.0\.1:7070"):
-            await open_link(MemoryNetwork().transport("10.0.0.2"), TV_AT, PHONE, 1.0)
+            await open_link(IdealNetwork().transport_at("10.0.0.2"), TV_AT, PHONE, 1.0)
 
     run(main())
 
 
 async def welcome_one_that(says: Callable[[Channel], Awaitable[None]]) -> Link:
-    network = MemoryNetwork()
-    door = await network.transport(TV_AT.host).listen(TV_AT)
-    await says(await network.transport("10.0.0.2").dial(TV_AT))
+    network = IdealNetwork()
+    door = await network.transport_at(TV_AT.host).listen(TV_AT)
+    await says(await network.transport_at("10.0.0.2").dial(TV_AT))
     async with asyncio.timeout(3):
         return await welcome_link(await door.accept(), TV)
 
@@ -269,9 +269,9 @@ def test_a_dialler_that_does_not_introduce_itself(
 
 def test_garbage_after_the_handshake_is_told_to_who_receives() -> None:
     async def main() -> None:
-        network = MemoryNetwork()
-        door = await network.transport(TV_AT.host).listen(TV_AT)
-        channel = await network.transport("10.0.0.2").dial(TV_AT)
+        network = IdealNetwork()
+        door = await network.transport_at(TV_AT.host).listen(TV_AT)
+        channel = await network.transport_at("10.0.0.2").dial(TV_AT)
         await channel.send(encode(PHONE))
         link = await welcome_link(await door.accept(), TV)
         await channel.send(b"\xff\xff")

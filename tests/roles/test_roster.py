@@ -23,7 +23,8 @@ from mesh.types import (
     Source,
 )
 from simulator.loop import run
-from simulator.network import MemoryChannel
+from simulator.network.channel import VirtualChannel
+from simulator.network.transport import VirtualTransport
 from tests.roles.world import KB, ROOMY, Home, a_home
 
 JOINED, ALIVE, SUSPECT, LOST, _ = NodeState
@@ -98,13 +99,13 @@ def test_fixed_addresses_of_ourselves_and_two_of_one_node_come_to_rest(
             tv = (await home.start("tv", has_mdns=False)).record.address
             alias, own = Address("10.0.1.1", 7070), Address("10.0.0.2", 7070)
             dialled: list[Address] = []
-            connect = home.network.connect
+            dial = VirtualTransport.dial
 
-            def noted(host: str, address: Address) -> MemoryChannel:
+            async def noted(transport: VirtualTransport, address: Address) -> VirtualChannel:
                 dialled.append(address)
-                return connect(host, tv if address == alias else address)
+                return await dial(transport, tv if address == alias else address)
 
-            monkeypatch.setattr(home.network, "connect", noted)
+            monkeypatch.setattr(VirtualTransport, "dial", noted)
             await home.start("phone", has_mdns=False, peers=(tv, alias, own))
             await asyncio.sleep(10)
             settled = tuple(dialled)
@@ -164,8 +165,8 @@ def test_a_long_outage_is_undone_too(outage_s: float) -> None:
 def test_a_node_that_is_gone_for_good_is_forgotten() -> None:
     async def main() -> None:
         async with a_home(phone=ROOMY, tv=ROOMY) as home:
+            home.network.mdns.remove(home.host("tv"))  # its announcement has run out
             home.power_cut("tv")
-            home.lan.remove(home.nodes["tv"].record.node_id)  # its announcement has run out
             await asyncio.sleep(100)
             assert (await home.states("phone"))["tv"] is LOST
             await asyncio.sleep(30)
@@ -224,9 +225,9 @@ def test_a_changed_address_is_followed(incarnation: int) -> None:
 def test_a_changed_address_is_followed_though_the_old_one_still_answers() -> None:
     async def main() -> None:
         async with a_home(phone=ROOMY, tv=ROOMY) as home:
-            home.lan.put(home.nodes["tv"].record.at(Address("10.0.0.77", 7070)))
+            home.network.mdns.put(home.host("tv"), home.nodes["tv"].record.at(Address("10.0.0.77", 7070)))
             assert (await states_over(home, "phone", "tv", 5))[-1] is LOST
-            home.lan.put(home.nodes["tv"].record)
+            home.network.mdns.put(home.host("tv"), home.nodes["tv"].record)
             assert (await states_over(home, "phone", "tv", 2))[-1] is ALIVE
 
     run(main())
@@ -253,7 +254,7 @@ def test_a_node_at_the_address_of_another_is_not_taken_for_it() -> None:
     async def main() -> None:
         async with a_home(phone=ROOMY, tv=ROOMY) as home:
             ghost = replace(home.nodes["tv"].record, node_id=NodeId("9" * 32), name="ghost")
-            home.lan.put(ghost)
+            home.network.mdns.put(home.network.host("10.0.0.66"), ghost)
             assert (await states_over(home, "phone", "ghost", 6))[-1] is LOST
             assert (await home.states("phone"))["tv"] is ALIVE
 
@@ -297,7 +298,7 @@ def test_a_wrong_version_is_logged_once_not_with_every_try(caplog: pytest.LogCap
             await asyncio.sleep(20)
 
     run(main())
-    told = [r.getMessage() for r in caplog.records if r.name == "mesh.roles.roster"]
+    told = [r.getMessage() for r in caplog.records if r.name == "mesh.roles.contacts"]
     assert len([text for text in told if text.startswith("tv at") and "version" in text]) == 1
 
 
@@ -307,12 +308,12 @@ def test_listeners_are_told_of_every_change_in_order() -> None:
             record = NodeRecord(
                 NodeId("8" * 32), "hub", DeviceClass.HUB, Address("10.0.0.8", 7070), "home", PROTOCOL, 1
             )
-            transport = home.network.transport("10.0.0.8")
+            transport = home.network.transport_at("10.0.0.8")
             roster = Roster(record, transport, Timing(), lambda: NodeStatus(0, 0))
             told: list[tuple[str, NodeState | None]] = []
             roster.on_change(lambda change: told.append((change.record.name, change.after)))
             async with asyncio.TaskGroup() as tasks:
-                running = tasks.create_task(roster.run(home.lan.discovery(), ()))
+                running = tasks.create_task(roster.run(home.network.discovery_at("10.0.0.8"), ()))
                 await asyncio.sleep(2)
                 home.power_cut("tv")
                 await asyncio.sleep(5)

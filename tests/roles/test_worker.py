@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from mesh.config import Timing
 from mesh.link import Link
 from mesh.messages import (
     CloseSession,
@@ -468,6 +469,7 @@ def test_sessions_are_freed_when_their_gateway_cannot_be_told() -> None:
             await bench.say(bench.opening())
             bench.home.network.unplug(bench.gateway.address.host)
             await bench.say(a_frame())
+            await asyncio.sleep(Timing().dial_s)  # the worker dials it in vain
             assert bench.node.compute.num_open == 0
 
     run(main())
@@ -485,3 +487,21 @@ def test_frames_are_computed_one_at_a_time_in_the_order_they_came() -> None:
             assert places == [(OURS, 3), (OTHER, 3), (OURS, 6)]
 
     run(main())
+
+
+def test_a_failure_of_a_session_that_our_own_gateway_gave_up_goes_no_further(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The worker tells its gateway, which is this node and does not know the session any more."""
+
+    async def main() -> None:
+        async with a_bench() as bench:
+            await bench.load()
+            own = replace(bench.opening(), gateway=bench.node.record.address)
+            failure = SessionFailed(OURS, 0, bench.node.record.node_id, "stage_lost", "gone")
+            assert await bench.say(own) == []
+            assert await bench.say(failure) == []
+            assert await bench.serves()
+
+    run(main())
+    assert caplog.records == []

@@ -16,9 +16,10 @@ from mesh.ports import Channel, Compute, Library
 from mesh.roles.node import Node, NodeSettings, Ports
 from mesh.types import Address, DeviceClass, NodeId, NodeRecord, NodeState, ProtocolVersion
 from simulator.compute import TokenFunctionCompute
-from simulator.discovery import MemoryLan
 from simulator.library import TINY, MemoryLibrary
-from simulator.network import MemoryListener, MemoryNetwork
+from simulator.network.hosts import Host
+from simulator.network.ideal import IdealNetwork
+from simulator.network.transport import VirtualListener
 
 ROOMY = 10_000_000
 """Memory in which the tiny model fits whole."""
@@ -32,7 +33,7 @@ class VirtualNode:
 
     node: Node
     port: Compute
-    listener: MemoryListener
+    listener: VirtualListener
     task: asyncio.Task[None]
 
     @property
@@ -50,8 +51,7 @@ class Home:
     """One local network."""
 
     tasks: asyncio.TaskGroup
-    network: MemoryNetwork = field(default_factory=MemoryNetwork)
-    lan: MemoryLan = field(default_factory=MemoryLan)
+    network: IdealNetwork = field(default_factory=IdealNetwork)
     nodes: dict[str, VirtualNode] = field(default_factory=dict)
     """By name; of several of one name the last."""
     started: list[VirtualNode] = field(default_factory=list)
@@ -71,7 +71,7 @@ class Home:
         incarnation: int = 1,
     ) -> VirtualNode:
         host = f"10.0.0.{len(self.started) + 1}"
-        transport = self.network.transport(host)
+        transport = self.network.transport_at(host)
         listener = await transport.listen(Address(host, 7070))
         record = NodeRecord(
             node_id=node_id or NodeId(f"{len(self.started) + 1:032x}"),
@@ -82,7 +82,7 @@ class Home:
             version=version,
             incarnation=incarnation,
         )
-        discovery = (self.lan if has_mdns else MemoryLan()).discovery()
+        discovery = (self.network if has_mdns else IdealNetwork()).discovery_at(host)
         compute = compute or TokenFunctionCompute(TINY)
         ports = Ports(transport, discovery, compute, library or MemoryLibrary())
         node = Node(record, listener, ports, NodeSettings(memory_bytes, peers))
@@ -98,8 +98,12 @@ class Home:
 
     async def link(self, record: NodeRecord) -> Link:
         """A client's bare link to a node."""
-        transport = self.network.transport("10.0.0.99")
+        transport = self.network.transport_at("10.0.0.99")
         return await open_link(transport, record.address, Hello(PROTOCOL, "home", None), 1.0)
+
+    def host(self, name: str) -> Host:
+        """A node's place in the network."""
+        return self.network.host(self.nodes[name].record.address.host)
 
     def power_cut(self, name: str) -> None:
         """Take a node away without a goodbye."""
@@ -151,7 +155,7 @@ async def a_home(**memories: int) -> AsyncIterator[Home]:
 class Listening:
     """An address at which everything that is said is kept, and nothing answered."""
 
-    listener: MemoryListener
+    listener: VirtualListener
     heard: list[Message] = field(default_factory=list)
     num_links: int = 0
 
@@ -175,9 +179,9 @@ class Listening:
 
 
 @asynccontextmanager
-async def listening(network: MemoryNetwork, host: str = "10.0.0.50") -> AsyncIterator[Listening]:
+async def listening(network: IdealNetwork, host: str = "10.0.0.50") -> AsyncIterator[Listening]:
     """Listen at a host, for instance as a gateway that is driven by hand."""
-    place = Listening(await network.transport(host).listen(Address(host, 7070)))
+    place = Listening(await network.transport_at(host).listen(Address(host, 7070)))
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(place.run())
         try:

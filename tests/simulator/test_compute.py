@@ -1,148 +1,181 @@
-"""The model without weights keeps the rules of the Compute port."""
+"""The virtual Compute port charges time and memory, and leaves the mathematics to whom it is given."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from dataclasses import dataclass, field
 
 import pytest
 
-from mesh.errors import ContextExceeded, PositionGap, ShapeMismatch, StageNotLoaded, UnknownSession
+from mesh.errors import ModelNotPulled, ShapeMismatch, StageNotLoaded, UnknownSession
 from mesh.ports import Sampled, Step
-from mesh.types import Hidden, Payload, Precision, Sampling, SessionId, Span, StageKey, TokenIds
-from simulator.compute import ROW_BYTES, TokenFunctionCompute
+from mesh.types import Digest, Hidden, Payload, Precision, Sampling, SessionId, Span, StageKey, TokenIds
+from simulator.compute import ComputedFrame, ModelledCompute, TokenFunctionCompute
+from simulator.devices.processor import FixedSpeed, Processor
+from simulator.devices.roofline import FrameSize, StageCost, frame_seconds
 from simulator.library import TINY
 from simulator.loop import run
+from simulator.profiles import device_profile, model_spec
+from simulator.token_function import TokenFunction, reference_tokens
 
-OURS = SessionId("0123456789abcdef")
+OURS, THEIRS = SessionId("0123456789abcdef"), SessionId("f" * 16)
 PROMPT = tuple(range(10, 30))
+WHOLE = StageKey(TINY.digest, TINY.whole, Precision.INT4)
+MIMO = model_spec("mimo:7b-rl")
+FIRST_HALF = StageKey(MIMO.digest, Span(0, 18), Precision.INT4)
+PI = device_profile("raspberry_pi_5")
 
 
-def key(start: int, end: int) -> StageKey:
-    return StageKey(TINY.digest, Span(start, end), Precision.INT4)
+def now_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
-async def opened(
-    spans: Sequence[tuple[int, int]], sampling: Sampling | None = None, context: int = 64
-) -> list[TokenFunctionCompute]:
-    stages = []
-    for start, end in spans:
-        compute = TokenFunctionCompute(TINY)
-        assert await compute.load(key(start, end)) == TINY.weights_bytes(Span(start, end), Precision.INT4)
-        await compute.open(OURS, key(start, end), context, sampling or Sampling())
-        stages.append(compute)
-    return stages
+def step(start: int, *ids: int, session_id: SessionId = OURS) -> Step:
+    return Step(session_id, start, TokenIds(ids), sample=True)
 
 
-async def through(stages: list[TokenFunctionCompute], start: int, ids: tuple[int, ...]) -> Sampled:
-    payload: Payload = TokenIds(ids)
-    for stage in stages:
-        result = await stage.run(Step(OURS, start, payload, sample=True))
-        if isinstance(result, Hidden):
-            payload = result
-    assert isinstance(result, Sampled)
-    return result
+@dataclass
+class Noted:
+    """Everything that an observer was told, with the time."""
+
+    events: list[tuple[float, object]] = field(default_factory=list)
+
+    def loaded(self, began_s: float, key: StageKey, num_bytes: int) -> None:
+        self.events.append((now_s(), ("loaded", began_s, key, num_bytes)))
+
+    def computed(self, frame: ComputedFrame) -> None:
+        self.events.append((now_s(), frame))
 
 
-async def answer(
-    spans: Sequence[tuple[int, int]], sampling: Sampling | None = None, chunk: int = 100
-) -> list[int]:
-    stages = await opened(spans, sampling)
-    for start in range(0, len(PROMPT), chunk):
-        sampled = await through(stages, start, PROMPT[start : start + chunk])
-    tokens = [sampled.token]
-    while len(tokens) < 8:
-        assert sampled.position == len(PROMPT) + len(tokens) - 1
-        sampled = await through(stages, sampled.position, (sampled.token,))
-        tokens.append(sampled.token)
-    return tokens
+async def opened(compute: ModelledCompute, key: StageKey, *session_ids: SessionId) -> ModelledCompute:
+    await compute.load(key)
+    for session_id in session_ids or (OURS,):
+        await compute.open(session_id, key, 1024, Sampling())
+    return compute
 
 
-@pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=0.8, seed=3)])
-def test_split_and_chunks_change_no_token(sampling: Sampling) -> None:
+def test_a_fixed_speed_charges_every_frame_the_same() -> None:
     async def main() -> None:
-        whole = await answer([(0, 12)], sampling)
-        assert len(set(whole)) > 1
-        for spans in ([(0, 5), (5, 12)], [(0, 1), (1, 11), (11, 12)]):
-            assert await answer(spans, sampling) == whole
-            assert await answer(spans, sampling, chunk=3) == whole
+        compute = await opened(TokenFunctionCompute(TINY, step_s=0.25), WHOLE)
+        assert now_s() == 0.0
+        await compute.run(step(0, *PROMPT))
+        await compute.run(step(20, 1))
+        assert now_s() == pytest.approx(0.5)
 
     run(main())
 
 
-def test_the_seed_counts_only_above_temperature_zero() -> None:
+def test_a_profile_charges_what_the_roofline_says() -> None:
     async def main() -> None:
-        greedy = [await answer([(0, 12)], Sampling(seed=seed)) for seed in (1, 2)]
-        drawn = [await answer([(0, 12)], Sampling(temperature=0.8, seed=seed)) for seed in (1, 2)]
-        assert greedy[0] == greedy[1]
-        assert drawn[0] != drawn[1]
+        compute = ModelledCompute([MIMO], Processor(PI))
+        num_bytes = await compute.load(FIRST_HALF)
+        assert num_bytes == MIMO.weights_bytes(Span(0, 18), Precision.INT4)
+        assert now_s() == pytest.approx(num_bytes / PI.load_bytes_per_s)
+        await opened(compute, FIRST_HALF)
+        began_s = now_s()
+        result = await compute.run(step(0, *PROMPT))
+        cost = StageCost.of(MIMO, FIRST_HALF)
+        assert now_s() - began_s == pytest.approx(frame_seconds(PI, cost, FrameSize(0, 20, samples=True)))
+        assert isinstance(result, Hidden)
+        assert len(result.data) == 20 * 4096 * 2
 
     run(main())
 
 
-@pytest.mark.parametrize("spans", [[(0, 5), (6, 12)], [(0, 6), (5, 12)]])
-def test_a_layer_left_out_or_doubled_changes_the_token(spans: list[tuple[int, int]]) -> None:
+def test_stages_of_two_devices_give_the_undivided_models_token() -> None:
     async def main() -> None:
-        wrong = await through(await opened(spans), 0, PROMPT)
-        assert wrong.token != (await answer([(0, 12)]))[0]
+        first = await opened(ModelledCompute([MIMO], Processor(PI)), FIRST_HALF)
+        rest = StageKey(MIMO.digest, Span(18, 36), Precision.INT4)
+        second = await opened(ModelledCompute([MIMO], Processor(PI)), rest)
+        hidden = await first.run(step(0, *PROMPT))
+        assert isinstance(hidden, Hidden)
+        sampled = await second.run(Step(OURS, 0, hidden, sample=True))
+        assert isinstance(sampled, Sampled)
+        assert (sampled.token,) == reference_tokens(MIMO, PROMPT, Sampling(), 1, frozenset())[0]
 
     run(main())
 
 
-def test_a_frame_that_starts_earlier_cuts_the_cache_back() -> None:
+def test_frames_of_two_sessions_take_turns_on_one_processor() -> None:
     async def main() -> None:
-        fresh, used = await opened([(0, 12)]), await opened([(0, 12)])
-        await through(used, 0, PROMPT)
-        await through(used, len(PROMPT), (1, 2, 3))
-        assert await through(used, 5, (7, 8)) == await through(fresh, 0, (*PROMPT[:5], 7, 8))
+        noted = Noted()
+        compute = ModelledCompute([TINY], Processor(PI), observer=noted)
+        await opened(compute, WHOLE, OURS, THEIRS)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(compute.run(step(0, 1)))
+            tasks.create_task(compute.run(step(0, 1, session_id=THEIRS)))
+        (first_end_s, first), (second_end_s, second) = noted.events[1:]
+        assert isinstance(first, ComputedFrame)
+        assert isinstance(second, ComputedFrame)
+        assert first_end_s < second_end_s
+        assert second.began_s == pytest.approx(first_end_s)
 
     run(main())
 
 
-def test_no_token_is_drawn_where_none_is_asked_for() -> None:
+def test_an_observer_is_told_what_was_done_when_it_is_done() -> None:
     async def main() -> None:
-        (stage,) = await opened([(0, 12)])
-        assert await stage.run(Step(OURS, 0, TokenIds((1, 2)), sample=False)) is None
+        noted = Noted()
+        await asyncio.sleep(1.0)
+        compute = await opened(ModelledCompute([TINY], FixedSpeed(0.5), observer=noted), WHOLE)
+        await compute.load(WHOLE)
+        await compute.run(step(0, *PROMPT))
+        weights_bytes = TINY.weights_bytes(TINY.whole, Precision.INT4)
+        assert noted.events == [
+            (1.0, ("loaded", 1.0, WHOLE, weights_bytes)),
+            (1.5, ComputedFrame(1.0, OURS, WHOLE, 0, 20)),
+        ]
 
     run(main())
 
 
-def step(start: int, payload: Payload) -> Step:
-    return Step(OURS, start, payload, sample=True)
-
-
-@pytest.mark.parametrize(
-    ("span", "bad", "error", "text"),
-    [
-        ((0, 12), step(3, TokenIds((1,))), PositionGap, "starts at 3 but the cache ends at 2"),
-        ((0, 12), step(2, TokenIds((1,) * 63)), ContextExceeded, "ends at 65 but the cache has 64"),
-        ((0, 12), step(2, TokenIds(())), ShapeMismatch, r"layers \[0, 12\) cannot take this TokenIds"),
-        ((0, 12), step(2, TokenIds((256,))), ShapeMismatch, "cannot take this TokenIds"),
-        ((0, 12), step(2, Hidden(bytes(8))), ShapeMismatch, "cannot take this Hidden"),
-        ((0, 12), Step(SessionId("f" * 16), 0, TokenIds((1,)), sample=True), UnknownSession, "f" * 16),
-    ],
-)
-def test_an_impossible_frame_is_refused_and_harms_nothing(
-    span: tuple[int, int], bad: Step, error: type[Exception], text: str
-) -> None:
+def test_a_cancelled_frame_charges_nothing_more_and_leaves_the_session_as_it_was() -> None:
     async def main() -> None:
-        (harmed,), (whole,) = await opened([span]), await opened([span])
-        await harmed.run(step(0, TokenIds((5, 6))))
-        await whole.run(step(0, TokenIds((5, 6))))
-        with pytest.raises(error, match=text):
-            await harmed.run(bad)
-        assert await harmed.run(step(2, TokenIds((7,)))) == await whole.run(step(2, TokenIds((7,))))
+        noted = Noted()
+        processor = Processor(PI)
+        compute = await opened(ModelledCompute([MIMO], processor, observer=noted), FIRST_HALF)
+        busy_s, began_s = processor.state(now_s()).busy_s, now_s()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.001):
+                await compute.run(step(0, *PROMPT))
+        assert processor.state(now_s() + 60).busy_s - busy_s == pytest.approx(0.001)
+        assert len(noted.events) == 1
+        await compute.run(step(0, 1))
+        one_row_s = frame_seconds(PI, StageCost.of(MIMO, FIRST_HALF), FrameSize(0, 1, samples=True))
+        assert now_s() - began_s == pytest.approx(0.001 + one_row_s)
+        assert isinstance(noted.events[1][1], ComputedFrame)
 
     run(main())
 
 
-@pytest.mark.parametrize("data", [b"", bytes(ROW_BYTES - 1), bytes(ROW_BYTES + 1)])
-def test_hidden_states_of_a_wrong_size_are_refused(data: bytes) -> None:
+def test_a_cancelled_load_leaves_nothing_behind() -> None:
     async def main() -> None:
-        (stage,) = await opened([(1, 12)])
-        with pytest.raises(ShapeMismatch):
-            await stage.run(step(0, Hidden(data)))
-        with pytest.raises(ShapeMismatch):
-            await stage.run(step(0, TokenIds((1,))))
+        compute = ModelledCompute([MIMO], Processor(PI))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await compute.load(FIRST_HALF)
+        assert (compute.stages, compute.memory_bytes) == (frozenset(), 0)
+        with pytest.raises(StageNotLoaded):
+            await compute.open(OURS, FIRST_HALF, 64, Sampling())
+
+    run(main())
+
+
+def test_memory_is_that_of_weights_and_caches() -> None:
+    async def main() -> None:
+        compute = await opened(TokenFunctionCompute(TINY), WHOLE, OURS, THEIRS)
+        weights_bytes = TINY.weights_bytes(TINY.whole, Precision.INT4)
+        cache_bytes = TINY.cache_bytes(TINY.whole, 1024, Precision.INT4)
+        assert (compute.num_open, compute.memory_bytes) == (2, weights_bytes + 2 * cache_bytes)
+        await compute.close_session(THEIRS)
+        await compute.close_session(THEIRS)
+        assert (compute.num_open, compute.memory_bytes) == (1, weights_bytes + cache_bytes)
+        with pytest.raises(UnknownSession):
+            await compute.run(step(0, 1, session_id=THEIRS))
+        await compute.close_session(OURS)
+        await compute.unload(WHOLE)
+        await compute.unload(WHOLE)
+        assert (compute.stages, compute.memory_bytes) == (frozenset(), 0)
 
     run(main())
 
@@ -151,24 +184,40 @@ def test_a_stage_must_be_loaded_before_a_session_opens_on_it() -> None:
     async def main() -> None:
         compute = TokenFunctionCompute(TINY)
         with pytest.raises(StageNotLoaded):
-            await compute.open(OURS, key(0, 12), 64, Sampling())
-        await compute.load(key(0, 12))
-        await compute.load(key(0, 12))
-        assert compute.stages == {key(0, 12)}
-        await compute.unload(key(0, 12))
-        assert compute.stages == frozenset()
+            await compute.open(OURS, WHOLE, 64, Sampling())
+        assert compute.num_open == 0
+        await compute.load(WHOLE)
+        assert compute.stages == {WHOLE}
 
     run(main())
 
 
-def test_closing_frees_the_cache_and_may_be_done_twice() -> None:
+def test_a_model_that_is_not_on_the_device_is_not_loaded() -> None:
     async def main() -> None:
-        (stage,) = await opened([(0, 12)])
-        assert stage.num_open == 1
-        await stage.close_session(OURS)
-        await stage.close_session(OURS)
-        assert stage.num_open == 0
-        with pytest.raises(UnknownSession):
-            await stage.run(step(0, TokenIds((1,))))
+        with pytest.raises(ModelNotPulled, match="the model ffffffffffff is not on this device"):
+            await TokenFunctionCompute(TINY).load(StageKey(Digest("f" * 64), Span(0, 12), Precision.INT4))
+
+    run(main())
+
+
+@pytest.mark.parametrize("payload", [Hidden(b"123"), Hidden(bytes(128)), TokenIds(())])
+def test_a_frame_of_no_proper_shape_fails_by_the_maths_words(payload: Payload) -> None:
+    async def main() -> None:
+        compute = await opened(TokenFunctionCompute(TINY), WHOLE)
+        with pytest.raises(ShapeMismatch, match=r"layers \[0, 12\) cannot take this"):
+            await compute.run(Step(OURS, 0, payload, sample=True))
+
+    run(main())
+
+
+def test_other_maths_can_be_put_behind_the_same_times() -> None:
+    class Constant(TokenFunction):
+        def run(self, step: Step) -> Hidden | Sampled | None:
+            return Sampled(step.start + 1, 42)
+
+    async def main() -> None:
+        compute = await opened(ModelledCompute([TINY], FixedSpeed(2.0), Constant([TINY])), WHOLE)
+        assert await compute.run(step(0, 1)) == Sampled(1, 42)
+        assert now_s() == 2.0
 
     run(main())

@@ -64,8 +64,8 @@ CHAT = m.ChatRequest(4, "tiny", (ChatMessage("user", "Grüße 🙂"),), 256, SAM
 EXAMPLES: list[m.Message] = [
     m.Hello(ProtocolVersion(1, 0), "home", RECORD),
     m.Refusal("version_mismatch", "too old"),
-    m.Heartbeat(2**64 - 1),
-    m.HeartbeatReply(3, STATUS, (RECORD, replace(RECORD, name="tv"))),
+    m.Heartbeat(STATUS, (RECORD, replace(RECORD, name="tv"))),
+    m.HeartbeatReply(),
     m.Goodbye(),
     m.LoadStage(5, KEY),
     m.StageLoaded(5, 2**40),
@@ -87,7 +87,9 @@ EXAMPLES: list[m.Message] = [
 
 VARIANTS: list[m.Message] = [
     m.Hello(ProtocolVersion(2, 7), "", None),
-    m.HeartbeatReply(0, NodeStatus(0, 0), ()),
+    m.Heartbeat(),
+    m.Heartbeat(NodeStatus(0, 0)),
+    m.Heartbeat(None, (RECORD,)),
     replace(OPENING, index=0, sampling=Sampling()),
     m.Frame(SESSION, 0, 0, Hidden(b"\0\xff" * 8), sample=False),
     m.Frame(SESSION, 0, 0, TokenIds(()), sample=False),
@@ -297,6 +299,10 @@ def test_a_text_that_is_not_utf8_is_malformed() -> None:
         decode(data)
 
 
+def test_a_heartbeat_with_nothing_new_is_two_bytes() -> None:
+    assert encode(m.Heartbeat()) == b"\x1a\x00"
+
+
 def test_a_message_of_a_newer_minor_version_is_passed_over() -> None:
     field_1000_of_no_bytes = b"\xc2\x3e\x00"
     assert decode(field_1000_of_no_bytes) is None
@@ -304,5 +310,6 @@ def test_a_message_of_a_newer_minor_version_is_passed_over() -> None:
 
 
 def test_a_known_message_with_a_field_of_a_newer_minor_version_is_read() -> None:
-    heartbeat = link_pb2.Heartbeat(sequence=5).SerializeToString() + b"\xc2\x3e\x00"
-    assert decode(b"\x1a" + bytes([len(heartbeat)]) + heartbeat) == m.Heartbeat(5)
+    refusal = link_pb2.Refusal(code="busy").SerializeToString() + b"\xc2\x3e\x00"
+    assert decode(b"\x12" + bytes([len(refusal)]) + refusal) == m.Refusal("busy", "")
+    assert decode(b"\x1a\x03\xc2\x3e\x00") == m.Heartbeat()

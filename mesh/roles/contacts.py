@@ -1,0 +1,302 @@
+"""Staying in touch: for each other node one link, over which both tell that they live.
+
+Owns these links: who dials, when again, and what was said over each. Must not know what is believed of a
+node; it passes on what it hears.
+
+A pair needs one link, whoever dialled it. The node with the lower id dials at once, the other waits a
+moment and dials only where no link has come meanwhile, so it does not matter who can reach whom. Where both
+dialled, the one with the higher id hangs up its own. Nobody answers a heartbeat, so nothing waits for
+anything; only the first one over a link is met by one in return, and until then the dialler counts it as
+no link.
+
+What a node says over a link that it dialled counts only where we know it at the address that it gives:
+who is known at another one has moved, or is reached in another way, and must answer there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+from typing import Protocol
+
+from mesh.config import Timing
+from mesh.errors import ChannelClosed, MeshError
+from mesh.link import Link, open_link
+from mesh.logic.news import NOTHING, News, Told
+from mesh.messages import Goodbye, Heartbeat, Hello
+from mesh.ports import Transport
+from mesh.types import NodeId, NodeRecord
+from mesh.wire.codec import encode
+
+_log = logging.getLogger(__name__)
+
+_NOTHING_NEW = Heartbeat()
+
+
+class Beliefs(Protocol):
+    """Who is told what the links bring, at once and without waiting."""
+
+    def answered(self, record: NodeRecord) -> bool:
+        """A node answered our dial; return whether it is the one that is wanted."""
+
+    def heard(self, node_id: NodeId, heartbeat: Heartbeat) -> None:
+        """A node showed that it lives."""
+
+    def said_goodbye(self, record: NodeRecord) -> None:
+        """A node leaves."""
+
+    def broken(self, node_id: NodeId) -> None:
+        """There is no link to a node any more, or still none."""
+
+
+@dataclass(slots=True)
+class _Line:
+    """One link and what was said over it."""
+
+    link: Link
+    told: Told = NOTHING
+    is_busy: bool = False
+    """Whether a message is being handed over: a channel takes one after the other."""
+    idle: asyncio.Event | None = None
+    """Set when it no longer is, where somebody waits for that."""
+
+
+@dataclass(slots=True)
+class _Contact:
+    """One life of a node at one address."""
+
+    record: NodeRecord
+    pace_s: float
+    """From one dial to the next."""
+    ours: _Line | None = None
+    theirs: _Line | None = None
+    tender: asyncio.Task[None] | None = None
+    """Dials until there is a link, then reads the one that it dialled."""
+    complaint: str = ""
+    """What was logged last."""
+
+    @property
+    def line(self) -> _Line | None:
+        """The one to speak on."""
+        return self.ours or self.theirs
+
+
+class Contacts:
+    """The links of one node to those that it wants to be in touch with."""
+
+    def __init__(self, own: NodeRecord, transport: Transport, timing: Timing, beliefs: Beliefs) -> None:
+        self.news = News()
+        """What to tell with the next heartbeats."""
+        self._own = own.node_id
+        self._hello = Hello(own.version, own.mesh, own)
+        self._transport = transport
+        self._timing = timing
+        self._beliefs = beliefs
+        self._contacts: dict[NodeId, _Contact] = {}
+        self._encoded = (_NOTHING_NEW, encode(_NOTHING_NEW))
+        """The last heartbeat that was sent: most are equal."""
+        self._tasks: asyncio.TaskGroup | None = None
+
+    def start(self, tasks: asyncio.TaskGroup) -> None:
+        """From now on dial those that are wanted, in tasks of this group."""
+        self._tasks = tasks
+
+    def stop(self) -> None:
+        """Dial nobody any more."""
+        self._tasks = None
+
+    def want(self, record: NodeRecord, link: Link | None = None, wait_s: float = 0.0) -> bool:
+        """Be in touch with a node in this life and at this address; return whether `link` is put to use.
+
+        That is a link to it which is open already; where there is none, one is dialled, after a wait.
+        """
+        contact = self._contacts.get(record.node_id)
+        if contact is None or not _is_same(contact.record, record):
+            self.drop(record.node_id)
+            contact = _Contact(record, self._timing.heartbeat_interval_s)
+            self._contacts[record.node_id] = contact
+        return self._attend(contact, max(wait_s, self._patience_s(contact)), link)
+
+    def drop(self, node_id: NodeId) -> None:
+        """Be in touch with a node no more."""
+        if contact := self._contacts.pop(node_id, None):
+            self._hang_up(contact)
+            if contact.tender:
+                contact.tender.cancel()
+
+    def lost(self, node_id: NodeId) -> None:
+        """Start anew with a node, and dial it less often: it may be gone for hours, or of another version."""
+        if contact := self._contacts.get(node_id):
+            contact.pace_s = self._timing.lost_after_s
+            self._hang_up(contact)
+            self._attend(contact, self._patience_s(contact))
+
+    async def speak(self) -> None:
+        """Tell everybody that we live, one after the other.
+
+        Ends when all have taken it. One that takes nothing is passed over by later calls, which need not
+        wait for this one.
+        """
+        for contact in tuple(self._contacts.values()):
+            if line := contact.line:
+                await self._say(contact, line)
+            else:
+                self._attend(contact, self._patience_s(contact))
+
+    def repeat(self) -> None:
+        """Tell everybody everything with the next heartbeat, for they may have forgotten some of it."""
+        for contact in self._contacts.values():
+            if contact.line:
+                contact.line.told = NOTHING
+
+    def take(self, heartbeat: Heartbeat, link: Link) -> None:
+        """Take a heartbeat that came over a link that its sender dialled."""
+        record = link.peer.node
+        contact = self._contacts.get(record.node_id) if record else None
+        if record is None or contact is None or self._tasks is None:
+            return
+        if contact.theirs is None or contact.theirs.link is not link:
+            if not _is_same(contact.record, record):
+                return
+            contact.theirs = _Line(link)
+            self._tasks.create_task(self._say(contact, contact.theirs))
+            self._settle(contact)
+        self._beliefs.heard(record.node_id, heartbeat)
+
+    def closed(self, link: Link) -> None:
+        """Nothing more comes over a link that its sender dialled."""
+        contact = self._contacts.get(link.peer.node.node_id) if link.peer.node else None
+        if contact is None or contact.theirs is None or contact.theirs.link is not link:
+            return
+        contact.theirs = None
+        if contact.line is None and self._tasks:
+            self._beliefs.broken(contact.record.node_id)
+            self._attend(contact, self._patience_s(contact))
+
+    async def leave(self) -> None:
+        """Say goodbye to everybody that there is a link to; the caller sets the deadline."""
+        self.stop()
+        async with asyncio.TaskGroup() as tasks:
+            for contact in self._contacts.values():
+                if contact.line:
+                    tasks.create_task(_say_goodbye(contact.line))
+
+    def _attend(self, contact: _Contact, wait_s: float, link: Link | None = None) -> bool:
+        if contact.line or contact.tender or self._tasks is None:
+            return False
+        contact.tender = self._tasks.create_task(self._tend(contact, wait_s, link))
+        return True
+
+    def _patience_s(self, contact: _Contact) -> float:
+        """Let the one with the lower id dial first."""
+        return 0.0 if self._own < contact.record.node_id else self._timing.heartbeat_interval_s / 2
+
+    async def _tend(self, contact: _Contact, wait_s: float, link: Link | None) -> None:
+        """Dial a node until there is a link to it from either side, and read what comes over ours."""
+        try:
+            if link is None:
+                await asyncio.sleep(wait_s)
+            while contact.line is None and self._tasks:
+                started_s = _now()
+                try:
+                    await self._converse(contact, link)
+                except (MeshError, TimeoutError) as error:
+                    self._report(contact, error)
+                link = None
+                if contact.line is None:
+                    self._beliefs.broken(contact.record.node_id)
+                until_next_s = started_s + contact.pace_s - _now()
+                await asyncio.sleep(max(until_next_s, self._patience_s(contact)))
+        finally:
+            contact.tender = None
+
+    async def _converse(self, contact: _Contact, link: Link | None) -> None:
+        """Exchange heartbeats over a link of ours until it breaks."""
+        address, within_s = contact.record.address, self._timing.dial_s
+        link = link or await open_link(self._transport, address, self._hello, within_s)
+        try:
+            if link.node is None or link.node.node_id != contact.record.node_id:
+                return  # another node has this address now
+            contact.record = link.node.at(address)
+            if self._beliefs.answered(contact.record):
+                await self._exchange(contact, _Line(link))
+        finally:
+            contact.ours = None
+            await link.close()
+
+    async def _exchange(self, contact: _Contact, line: _Line) -> None:
+        await self._say(contact, line)
+        async with asyncio.timeout(self._timing.lost_after_s):
+            message = await line.link.receive()
+        contact.ours = line
+        self._settle(contact)
+        while contact.ours is line:
+            if isinstance(message, Heartbeat):
+                self._beliefs.heard(contact.record.node_id, message)
+            elif isinstance(message, Goodbye):
+                self._beliefs.said_goodbye(contact.record)
+            message = await line.link.receive()
+
+    def _settle(self, contact: _Contact) -> None:
+        """Be content with a new link; where both dialled, hang up ours if that is for us to do."""
+        contact.pace_s = self._timing.heartbeat_interval_s
+        if contact.ours and contact.theirs and self._own > contact.record.node_id:
+            self._close(contact.ours)
+            contact.ours = None
+
+    async def _say(self, contact: _Contact, line: _Line) -> None:
+        """Tell what is new over a link, unless it is still busy with the last."""
+        if line.is_busy:
+            return
+        line.is_busy = True
+        try:
+            heartbeat = self.news.since(line.told)
+            line.told = self.news.now
+            if heartbeat is not self._encoded[0]:
+                self._encoded = (heartbeat, encode(heartbeat))
+            await line.link.send_encoded(self._encoded[1])
+        except ChannelClosed:
+            pass  # whoever reads the link is told too, after a goodbye that may wait there
+        except MeshError as error:
+            self._report(contact, error)
+        finally:
+            line.is_busy = False
+            if line.idle:
+                line.idle.set()
+
+    def _hang_up(self, contact: _Contact) -> None:
+        for line in (contact.ours, contact.theirs):
+            if line:
+                self._close(line)
+        contact.ours = contact.theirs = None
+
+    def _close(self, line: _Line) -> None:
+        if self._tasks:
+            self._tasks.create_task(line.link.close())
+
+    def _report(self, contact: _Contact, error: MeshError | TimeoutError) -> None:
+        """Log what trying again will not help, once."""
+        if isinstance(error, MeshError) and not error.retry and str(error) != contact.complaint:
+            contact.complaint = str(error)
+            _log.warning("%s at %s: %s", contact.record.name, contact.record.address, error)
+
+
+def _is_same(known: NodeRecord, record: NodeRecord) -> bool:
+    """Whether they speak of one life of a node at one address."""
+    return known.incarnation == record.incarnation and known.address == record.address
+
+
+async def _say_goodbye(line: _Line) -> None:
+    if line.is_busy:
+        line.idle = asyncio.Event()
+        await line.idle.wait()
+    line.is_busy = True  # nothing is said after it
+    with contextlib.suppress(MeshError):
+        await line.link.send(Goodbye())
+        await line.link.close()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,216 @@
+"""The processor of one virtual device: how long its work takes, and what that costs it.
+
+Owns what slows a device down (faults, heat), its energy and its battery. It has one queue: work that is
+charged while it is busy begins when the work before it ends. It knows no loop: every call says what time it
+is, and time never goes back. Only frames keep it busy; loading weights is the disk's work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from mesh.errors import BadSetting
+from mesh.spec import ModelSpec
+from mesh.types import StageKey
+from simulator.devices.battery import Battery
+from simulator.devices.roofline import FrameSize, StageCost, frame_seconds, load_seconds
+from simulator.devices.thermal import ROOM_C, Heat, Warmth, settling_c, speed_factor, warmed
+from simulator.profiles.types import DeviceProfile
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """When some work is done."""
+
+    began_s: float
+    ends_s: float
+
+
+class Charges(Protocol):
+    """Whoever says how long work takes; `simulator.compute` asks it."""
+
+    def charge(self, now_s: float, spec: ModelSpec, key: StageKey, size: FrameSize) -> Charge:
+        """Book a frame that comes now."""
+
+    def refund(self, now_s: float, charge: Charge) -> None:
+        """Take back what is left of a frame that was given up."""
+
+    def load_seconds(self, num_bytes: int) -> float:
+        """Say how long weights take from disk into memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class FixedSpeed:
+    """Charges for tests: every frame takes the same, whatever its size, and loading nothing."""
+
+    step_s: float
+
+    def charge(self, now_s: float, spec: ModelSpec, key: StageKey, size: FrameSize) -> Charge:
+        """Book a frame; frames do not wait for each other."""
+        return Charge(now_s, now_s + self.step_s)
+
+    def refund(self, now_s: float, charge: Charge) -> None:
+        """Do nothing: nothing is booked."""
+
+    def load_seconds(self, num_bytes: int) -> float:
+        """Say that loading takes no time."""
+        return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorState:
+    """A processor at one moment."""
+
+    at_s: float
+    busy_s: float
+    """Seconds of computing so far."""
+    energy_j: float
+    """Drawn so far, from mains or battery."""
+    warmth: Warmth | None
+    """None where the device does not slow down by heat."""
+    battery: Battery | None
+    """None on mains, unless the device has run on its battery before."""
+
+    @property
+    def heat(self) -> Heat:
+        """How warm it is; nominal where that is not modelled."""
+        return self.warmth.heat if self.warmth else Heat.NOMINAL
+
+    @property
+    def degrees_c(self) -> float | None:
+        """Temperature; None where that is not modelled."""
+        return self.warmth.degrees_c if self.warmth else None
+
+    @property
+    def battery_level(self) -> float | None:
+        """From 0 to 1; None on mains."""
+        return self.battery.level if self.battery else None
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the battery is empty."""
+        return self.battery is not None and self.battery.is_empty
+
+
+class Processor:
+    """One device's processor, from the moment at which it is switched on."""
+
+    def __init__(
+        self, profile: DeviceProfile, began_s: float = 0.0, battery_level: float | None = None
+    ) -> None:
+        self.profile = profile
+        self._surroundings_c = ROOM_C
+        self._slow_factor = 1.0
+        self._busy_until_s = began_s
+        self._is_on_battery = battery_level is not None
+        self._costs: dict[StageKey, StageCost] = {}
+        self._state = ProcessorState(
+            at_s=began_s,
+            busy_s=0.0,
+            energy_j=0.0,
+            warmth=Warmth(self._settles_c(profile.idle_w)) if profile.thermal else None,
+            battery=None if battery_level is None else self._battery(battery_level),
+        )
+
+    def charge(self, now_s: float, spec: ModelSpec, key: StageKey, size: FrameSize) -> Charge:
+        """Book a frame that comes now; heat and faults count as they are now."""
+        self._settle(now_s)
+        cost = self._costs.get(key)
+        if cost is None:
+            cost = self._costs[key] = StageCost.of(spec, key)
+        seconds = frame_seconds(self.profile, cost, size) * self._slow_factor / self._speed()
+        began_s = max(now_s, self._busy_until_s)
+        self._busy_until_s = began_s + seconds
+        return Charge(began_s, self._busy_until_s)
+
+    def refund(self, now_s: float, charge: Charge) -> None:
+        """Take back what is left of the work booked last; earlier work stays booked as it is."""
+        self._settle(now_s)
+        if charge.ends_s == self._busy_until_s:
+            self._busy_until_s = max(now_s, charge.began_s)
+
+    def load_seconds(self, num_bytes: int) -> float:
+        """Say how long weights take from disk into memory."""
+        return load_seconds(self.profile, num_bytes) * self._slow_factor
+
+    def state(self, now_s: float) -> ProcessorState:
+        """Return the state now; looking changes nothing."""
+        until_s = min(now_s, self._busy_until_s)
+        busy = self._after(self._state, until_s, is_busy=True) if until_s > self._state.at_s else self._state
+        return self._after(busy, now_s, is_busy=False) if now_s > busy.at_s else busy
+
+    def empty_at_s(self, now_s: float) -> float | None:
+        """Return when the battery will be empty if no more work comes; None on mains."""
+        state = self.state(now_s)
+        if state.battery is None or not self._is_on_battery:
+            return None
+        busy_s = max(0.0, self._busy_until_s - now_s)
+        busy_j, left_j = busy_s * self._power_w(state.heat, is_busy=True), state.battery.left_j
+        if left_j <= busy_j:
+            return now_s + busy_s * left_j / busy_j if busy_j else now_s
+        return now_s + busy_s + (left_j - busy_j) / self.profile.idle_w
+
+    def slow_down(self, factor: float) -> None:
+        """Have work that comes from now on take so many times as long; 1 is healthy."""
+        if not factor > 0:
+            raise BadSetting(f"a device cannot be slower by a factor of {factor:g}; it must be above 0")
+        self._slow_factor = factor
+
+    def surround(self, now_s: float, degrees_c: float) -> None:
+        """Set the temperature of the surroundings."""
+        self._settle(now_s)
+        self._surroundings_c = degrees_c
+
+    def unplug(self, now_s: float, level: float = 1.0) -> None:
+        """Run on battery from now on; `level` counts where it did not run on it before.
+
+        Raises BadSetting where the device has no battery.
+        """
+        self._settle(now_s)
+        self._state = replace(self._state, battery=self._state.battery or self._battery(level))
+        self._is_on_battery = True
+
+    def plug_in(self, now_s: float) -> None:
+        """Run on mains from now on; the battery stays at its level."""
+        self._settle(now_s)
+        self._is_on_battery = False
+
+    def _settle(self, now_s: float) -> None:
+        self._state = self.state(now_s)
+
+    def _after(self, state: ProcessorState, now_s: float, *, is_busy: bool) -> ProcessorState:
+        """Return the state after a time of nothing but work, or nothing but rest."""
+        seconds = now_s - state.at_s
+        power_w = self._power_w(state.heat, is_busy=is_busy)
+        battery, thermal, warmth = state.battery, self.profile.thermal, state.warmth
+        if battery and self._is_on_battery:
+            battery = battery.drained(power_w * seconds)
+        if thermal and warmth:
+            warmth = warmed(thermal, warmth, self._settles_c(power_w), seconds)
+        return ProcessorState(
+            at_s=now_s,
+            busy_s=state.busy_s + (seconds if is_busy else 0.0),
+            energy_j=state.energy_j + power_w * seconds,
+            warmth=warmth,
+            battery=battery,
+        )
+
+    def _power_w(self, heat: Heat, *, is_busy: bool) -> float:
+        """Return what it draws; a throttled processor draws less, in proportion to its speed."""
+        idle_w, active_w = self.profile.idle_w, self.profile.active_w
+        factor = speed_factor(self.profile.thermal, heat) if self.profile.thermal else 1.0
+        return idle_w + (active_w - idle_w) * factor if is_busy else idle_w
+
+    def _speed(self) -> float:
+        thermal = self.profile.thermal
+        return speed_factor(thermal, self._state.heat) if thermal else 1.0
+
+    def _settles_c(self, power_w: float) -> float:
+        thermal = self.profile.thermal
+        return settling_c(thermal, self._surroundings_c, power_w) if thermal else self._surroundings_c
+
+    def _battery(self, level: float) -> Battery:
+        if self.profile.battery is None:
+            raise BadSetting(f"{self.profile.title} has no battery to run on")
+        return Battery.charged(self.profile.battery, level)

@@ -1,0 +1,1 @@
+"""A virtual network: hosts, paths between them, and what befalls both."""
