@@ -1,0 +1,123 @@
+"""What must hold in every run: the judge of answers, memory and roles.
+
+Owns the invariants and what each was seen to break. An invariant that a script does not name is not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mesh.config import Timing
+from mesh.types import FinishReason, Sampling, Summary
+from simulator.asking import Asked
+from simulator.devices.device import VirtualDevice
+from simulator.parts import Parts
+from simulator.result import Complaint
+from simulator.script import RequestScript, Script
+
+EXACT_TOKENS = "exact_tokens"
+"""Every token of every answer is the one that the undivided model gives there; a whole answer is whole."""
+ONE_END = "one_end"
+"""Every request ends by itself, with a whole answer or one error, and none falls silent for too long."""
+MEMORY_WITHIN_BUDGET = "memory_within_budget"
+"""No device holds more weights and caches than its owner lends."""
+NO_ROLE_FAILED = "no_role_failed"
+"""No exception leaves a role that is not an error of the mesh."""
+
+ALWAYS = (EXACT_TOKENS, ONE_END, MEMORY_WITHIN_BUDGET, NO_ROLE_FAILED)
+
+_MARGIN_S = 5.0  # for a path that recovers while somebody waits
+
+Answer = tuple[tuple[int, ...], FinishReason]
+Complain = Callable[[Complaint], None]
+
+
+class Invariants:
+    """Judges one run; implements `simulator.asking.Judge`."""
+
+    def __init__(self, script: Script, parts: Parts, now_s: Callable[[], float], complain: Complain) -> None:
+        self.silence_s = longest_silence_s(script.timing, script.timing.load_s)
+        """How long a request may hear nothing."""
+        self._watched = frozenset(script.always)
+        self._parts = parts
+        self._now_s = now_s
+        self._complain = complain
+        self._references: dict[int, Answer | None] = {}
+
+    def broken(self, name: str, text: str, traceback: str | None = None) -> None:
+        """Complain of an invariant, if the script names it."""
+        if name in self._watched:
+            self._complain(Complaint(name, self._now_s(), text, traceback))
+
+    def token(self, asked: Asked, token: int) -> None:
+        """A token has come."""
+        reference = self._reference(asked.script)
+        if reference is None:
+            return
+        index = len(asked.tokens) - 1
+        expected = reference[0][index] if index < len(reference[0]) else None
+        if token != expected:
+            self.broken(
+                EXACT_TOKENS,
+                f"request {asked.script.number}: token {index} is {token}, "
+                f"the undivided model gives {expected}",
+            )
+
+    def ended(self, asked: Asked, summary: Summary | None) -> None:
+        """An attempt has ended."""
+        reference = self._reference(asked.script)
+        if summary is None or reference is None:
+            return
+        came = tuple(asked.tokens), summary.reason
+        if came != reference or summary.tokens != reference[0]:
+            self.broken(
+                EXACT_TOKENS,
+                f"request {asked.script.number} ended by '{summary.reason}' after {len(asked.tokens)} "
+                f"tokens; "
+                f"the undivided model ends by '{reference[1]}' after {len(reference[0])}",
+            )
+
+    def look(self, requests: list[Asked], devices: list[VirtualDevice]) -> None:
+        """Look at everything now; called now and then."""
+        now_s = self._now_s()
+        for asked in requests:
+            if asked.is_under_way and now_s - asked.heard_s > self.silence_s:
+                self.broken(
+                    ONE_END,
+                    f"request {asked.script.number} has heard nothing, not even an error, for "
+                    f"{now_s - asked.heard_s:.0f} s",
+                )
+        for device in devices:
+            self.memory(device)
+
+    def memory(self, device: VirtualDevice) -> None:
+        """A device holds more or less than before."""
+        used, lent = device.compute.memory_bytes if device.compute else 0, device.script.memory_bytes
+        if used > lent:
+            self.broken(MEMORY_WITHIN_BUDGET, f"{device.name} holds {used} bytes, its owner lends {lent}")
+
+    def _reference(self, request: RequestScript) -> Answer | None:
+        """Return what the undivided model answers, computed once."""
+        if EXACT_TOKENS not in self._watched or self._parts.reference is None:
+            return None
+        if request.number not in self._references:
+            self._references[request.number] = self._computed(request, self._parts)
+        return self._references[request.number]
+
+    @staticmethod
+    def _computed(request: RequestScript, parts: Parts) -> Answer | None:
+        if parts.reference is None:
+            return None
+        (spec,) = parts.specs((request.model,))
+        prompt = parts.prompt_ids(spec, request.prompt)
+        sampling = Sampling(temperature=request.temperature, seed=request.seed)
+        return parts.reference(spec, prompt, sampling, request.max_tokens, parts.stop_ids(spec))
+
+
+def longest_silence_s(timing: Timing, longest_load_s: float) -> float:
+    """Return how long a client may hear nothing before its request must have failed.
+
+    First the stages load, then the first token is waited for, then the client asks whether its gateway lives.
+    """
+    gateway_s = min(timing.load_s, longest_load_s) + timing.stall_s
+    return gateway_s + timing.suspect_after_s + timing.lost_after_s + _MARGIN_S

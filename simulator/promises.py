@@ -1,0 +1,129 @@
+"""What must come true after everything is healed: the mesh's progress.
+
+Owns the promises and how each is looked at. A promise is looked at again and again until it is met or its
+time is over: safety first, then liveness.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from mesh.client import Client
+from mesh.errors import MeshError
+from mesh.types import NodeState
+from simulator.asking import Asked, OpenClient
+from simulator.devices.device import VirtualDevice
+from simulator.result import Complaint
+from simulator.script import Promise
+
+ANSWERED = "answered"
+"""Every request that asks again has been answered."""
+CONVERGED = "converged"
+"""Every device that runs sees just the running devices of its mesh alive."""
+NOTHING_ALLOTTED = "nothing_allotted"
+"""No session and no cache is left on any device once no request is under way."""
+
+PROMISES = (ANSWERED, CONVERGED, NOTHING_ALLOTTED)
+
+_FIRST_LOOK_S = 0.5  # after the healing; the gap to the next look is twice as long each time
+_LONGEST_GAP_S = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Household:
+    """What promises are about."""
+
+    devices: list[VirtualDevice]
+    requests: list[Asked]
+    open_client: OpenClient
+    now_s: Callable[[], float]
+
+
+async def keep(promise: Promise, household: Household, from_s: float) -> Complaint | None:
+    """Wait until a promise is met (None) or its time is over; `from_s` is when its time began."""
+    look, over_s = _LOOKS[promise.name], from_s + promise.within_s
+    gap_s, wrong = _FIRST_LOOK_S, ""
+    while household.now_s() < over_s:
+        await asyncio.sleep(min(gap_s, over_s - household.now_s()))
+        wrong = await look(household)
+        if not wrong:
+            return None
+        gap_s = min(2 * gap_s, _LONGEST_GAP_S)
+    return Complaint(promise.name, household.now_s(), f"not within {promise.within_s:g} s: {wrong}")
+
+
+async def _answered(household: Household) -> str:
+    waiting = [a for a in household.requests if a.script.asks_again and not a.is_answered]
+    if not waiting:
+        return ""
+    first = waiting[0]
+    whose = f"request {first.script.number} on {first.script.device}"
+    return f"{whose} {_state(first)}{_and_others(len(waiting) - 1)}"
+
+
+def _state(asked: Asked) -> str:
+    if not asked.num_attempts:
+        return f"is to be asked at {asked.script.at_s:g} s"
+    if asked.ended_s is not None:
+        return f"failed with '{asked.error}' in attempt {asked.num_attempts}"
+    since = f"in attempt {asked.num_attempts} since {asked.asked_s:g} s"
+    return f"is under way {since}, {len(asked.tokens)} tokens so far"
+
+
+async def _converged(household: Household) -> str:
+    expected: dict[tuple[str, int], frozenset[str]] = {}
+    for device in household.devices:
+        if device.is_running:
+            circle = (device.script.mesh, device.version.major)
+            expected[circle] = expected.get(circle, frozenset()) | {device.name}
+    wrong = []
+    for device in household.devices:
+        if device.is_running:
+            seen = await _seen_alive(device, household.open_client)
+            there = expected[device.script.mesh, device.version.major]
+            if seen != there:
+                wrong.append(_difference(device.name, seen, there))
+    return wrong[0] + _and_others(len(wrong) - 1) if wrong else ""
+
+
+async def _seen_alive(device: VirtualDevice, open_client: OpenClient) -> frozenset[str] | str:
+    """Return who is alive in a device's eyes, or what kept it from saying so."""
+    try:
+        client: Client = await open_client(device.name)
+        return frozenset(d.record.name for d in await client.devices() if d.state is NodeState.ALIVE)
+    except MeshError as error:
+        return str(error)
+
+
+def _difference(name: str, seen: frozenset[str] | str, expected: frozenset[str]) -> str:
+    if isinstance(seen, str):
+        return f"{name} does not say whom it sees ({seen})"
+    missing, extra = sorted(expected - seen), sorted(seen - expected)
+    parts = [f"misses {', '.join(missing)}"] if missing else []
+    parts += [f"takes {', '.join(extra)} for alive"] if extra else []
+    return f"{name} {' and '.join(parts)}"
+
+
+async def _nothing_allotted(household: Household) -> str:
+    if any(asked.is_under_way for asked in household.requests):
+        return "requests are still under way"
+    holding = [d for d in household.devices if d.compute is not None and d.compute.num_open]
+    if not holding:
+        return ""
+    first = holding[0]
+    num_open = first.compute.num_open if first.compute else 0
+    return f"{first.name} holds {num_open} caches" + _and_others(len(holding) - 1)
+
+
+def _and_others(num_others: int) -> str:
+    return f", and {num_others} more" if num_others > 0 else ""
+
+
+_LOOKS: dict[str, Callable[[Household], Awaitable[str]]] = {
+    ANSWERED: _answered,
+    CONVERGED: _converged,
+    NOTHING_ALLOTTED: _nothing_allotted,
+}
+"""Each says what is still wrong, or nothing."""
