@@ -1,0 +1,1 @@
+"""The commands of `mesh-sim`, one a module, and what they share."""

@@ -1,0 +1,1 @@
+"""Looking for runs that fail: many seeds, recordings, the smallest failing script, what differs."""
