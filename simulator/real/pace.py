@@ -1,0 +1,56 @@
+"""How long a device of a profile takes, for the throttle: the figures that the virtual devices use.
+
+Owns the asking. The arithmetic is that of `simulator.devices`, heat and battery included, so that both modes
+mean the same device.
+"""
+
+from __future__ import annotations
+
+from mesh.ports import Library, Step
+from mesh.spec import ModelSpec
+from mesh.types import Hidden, Payload, StageKey, TokenIds
+from simulator.devices.processor import Processor
+from simulator.devices.roofline import FrameSize
+from simulator.real.clock import now_s
+from simulator.token_function import row_bytes
+
+
+class ProfilePace:
+    """The pace of one device; see `simulator.real.throttle.Pace`."""
+
+    def __init__(self, processor: Processor, library: Library) -> None:
+        self._processor = processor
+        self._library = library
+
+    async def frame_until_s(self, key: StageKey, step: Step) -> float:
+        """When a frame that begins now is through a stage."""
+        came_s = now_s()
+        spec = await self._library.spec_of(key.digest)
+        size = FrameSize(step.start, _num_rows(step.payload, spec, key), step.sample)
+        return self._processor.charge(came_s, spec, key, size).ends_s
+
+    async def load_until_s(self, key: StageKey) -> float:
+        """When a span whose loading begins now is in memory."""
+        came_s = now_s()
+        spec = await self._library.spec_of(key.digest)
+        return came_s + self._processor.load_seconds(spec.weights_bytes(key.span, key.precision))
+
+
+class NoPace:
+    """As fast as this machine can."""
+
+    async def frame_until_s(self, key: StageKey, step: Step) -> float:
+        """Long ago."""
+        return 0.0
+
+    async def load_until_s(self, key: StageKey) -> float:
+        """Long ago."""
+        return 0.0
+
+
+def _num_rows(payload: Payload, spec: ModelSpec, key: StageKey) -> int:
+    match payload:
+        case TokenIds(ids):
+            return len(ids)
+        case Hidden(data):
+            return len(data) // row_bytes(spec, key.precision)

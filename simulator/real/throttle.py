@@ -1,0 +1,83 @@
+"""A Compute that is as slow as the device it stands for.
+
+Owns the waiting: whatever is computed is computed for real, and the result is held back until the seconds
+are over that the device would have needed. Must not know how many those are; a `Pace` says. A machine that
+is slower than the device cannot be hidden: `late_s` tells how much was lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
+
+from mesh.ports import Compute, Sampled, Step
+from mesh.types import Hidden, Sampling, SessionId, StageKey
+from simulator.real.clock import now_s, wait_until
+
+T = TypeVar("T")
+
+
+class Pace(Protocol):
+    """How long a device takes."""
+
+    async def frame_until_s(self, key: StageKey, step: Step) -> float:
+        """When a frame that begins now is through a stage; called once for each frame."""
+
+    async def load_until_s(self, key: StageKey) -> float:
+        """When a span whose loading begins now is in memory."""
+
+
+class ThrottledCompute:
+    """The Compute port of a device slower than this machine."""
+
+    def __init__(self, inner: Compute, pace: Pace) -> None:
+        self._inner = inner
+        self._pace = pace
+        self._keys: dict[SessionId, StageKey] = {}
+        self._loaded: set[StageKey] = set()
+        self.busy_s = 0.0
+        """Seconds in which frames were computed."""
+        self.late_s = 0.0
+        """Seconds that this machine took beyond what the device would have."""
+
+    async def load(self, key: StageKey) -> int:
+        """Load a span in the device's time; see the port."""
+        if key in self._loaded:
+            return await self._inner.load(key)
+        due_s = await self._pace.load_until_s(key)
+        num_bytes = await self._hold(self._inner.load(key), due_s)
+        self._loaded.add(key)
+        return num_bytes
+
+    async def unload(self, key: StageKey) -> None:
+        """Free a span; see the port."""
+        self._loaded.discard(key)
+        await self._inner.unload(key)
+
+    async def open(self, session_id: SessionId, key: StageKey, context: int, sampling: Sampling) -> None:
+        """Allot a cache; see the port."""
+        await self._inner.open(session_id, key, context, sampling)
+        self._keys[session_id] = key
+
+    async def close_session(self, session_id: SessionId) -> None:
+        """Free a cache; see the port."""
+        self._keys.pop(session_id, None)
+        await self._inner.close_session(session_id)
+
+    async def run(self, step: Step) -> Hidden | Sampled | None:
+        """Run one frame in the device's time; see the port."""
+        key = self._keys.get(step.session_id)
+        if key is None:
+            return await self._inner.run(step)  # which says what is wrong
+        began_s = now_s()
+        due_s = await self._pace.frame_until_s(key, step)
+        try:
+            return await self._hold(self._inner.run(step), due_s)
+        finally:
+            self.busy_s += now_s() - began_s
+
+    async def _hold(self, work: Awaitable[T], due_s: float) -> T:
+        result = await work
+        self.late_s += max(now_s() - due_s, 0.0)
+        await wait_until(due_s)
+        return result
