@@ -61,7 +61,8 @@ class ModelledCompute:
     ) -> None:
         self._specs: dict[Digest, ModelSpec] = {spec.digest: spec for spec in specs}
         self._processor = processor
-        self._maths = maths or TokenFunction(self._specs.values())
+        self.maths = maths or TokenFunction(self._specs.values())
+        """What it computes with."""
         self._observer = observer
         self._stages: dict[StageKey, int] = {}
         self._sessions: dict[SessionId, _Open] = {}
@@ -88,25 +89,25 @@ class ModelledCompute:
             began_s = _now_s()
             num_bytes = self._spec(key.digest).weights_bytes(key.span, key.precision)
             await asyncio.sleep(self._processor.load_seconds(num_bytes))
-            self._stages[key] = self._maths.load(key)
+            self._stages[key] = self.maths.load(key)
             if self._observer:
                 self._observer.loaded(began_s, key, num_bytes)
         return self._stages[key]
 
     async def unload(self, key: StageKey) -> None:
         """Free a span; see the port."""
-        self._maths.unload(key)
+        self.maths.unload(key)
         self._stages.pop(key, None)
 
     async def open(self, session_id: SessionId, key: StageKey, context: int, sampling: Sampling) -> None:
         """Allot a cache; see the port."""
-        self._maths.open(session_id, key, context, sampling)
+        self.maths.open(session_id, key, context, sampling)
         cache_bytes = self._spec(key.digest).cache_bytes(key.span, context, key.precision)
         self._sessions[session_id] = _Open(key, cache_bytes)
 
     async def close_session(self, session_id: SessionId) -> None:
         """Free a cache; see the port."""
-        self._maths.close(session_id)
+        self.maths.close(session_id)
         self._sessions.pop(session_id, None)
 
     async def run(self, step: Step) -> Hidden | Sampled | None:
@@ -117,7 +118,7 @@ class ModelledCompute:
         spec, key = self._spec(session.key.digest), session.key
         num_rows = _num_rows(step.payload, row_bytes(spec, key.precision))
         began_s = await self._spend(spec, key, FrameSize(step.start, num_rows, step.sample))
-        result = self._maths.run(step)
+        result = self.maths.run(step)
         if self._observer:
             self._observer.computed(ComputedFrame(began_s, step.session_id, key, step.start, num_rows))
         return result

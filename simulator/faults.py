@@ -57,7 +57,7 @@ class Faults:
 
     def _begin(self, number: int, fault: Fault) -> None:
         self._note(Kind.FAULT_BEGAN, fault)
-        undo = self._carry_out(number, fault)
+        undo = self._carry_out(fault)
         if undo is not None:
             self._in_force[number] = (fault, undo)
         if fault.for_s is not None:
@@ -69,12 +69,12 @@ class Faults:
             self._note(Kind.FAULT_ENDED, fault)
             undo()
 
-    def _carry_out(self, number: int, fault: Fault) -> Undo | None:
+    def _carry_out(self, fault: Fault) -> Undo | None:
         """Have it happen; return what ends it, None where it has no end."""
         if fault.kind in _OF_DEVICES:
             return self._on_devices(fault)
         if fault.kind in _OF_MESSAGES:
-            rng = random.Random(f"{self._seed}/fault/{number}")
+            rng = random.Random(f"{self._seed}/{fault.at_s}/{describe(fault)}")  # not its place in the list
             return self._rule(_rule(fault, rng))
         return self._on_paths(fault)
 

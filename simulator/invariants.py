@@ -10,21 +10,11 @@ from collections.abc import Callable
 from mesh.config import Timing
 from mesh.types import FinishReason, Sampling, Summary
 from simulator.asking import Asked
+from simulator.claims import Invariant
 from simulator.devices.device import VirtualDevice
 from simulator.parts import Parts
 from simulator.result import Complaint
 from simulator.script import RequestScript, Script
-
-EXACT_TOKENS = "exact_tokens"
-"""Every token of every answer is the one that the undivided model gives there; a whole answer is whole."""
-ONE_END = "one_end"
-"""Every request ends by itself, with a whole answer or one error, and none falls silent for too long."""
-MEMORY_WITHIN_BUDGET = "memory_within_budget"
-"""No device holds more weights and caches than its owner lends."""
-NO_ROLE_FAILED = "no_role_failed"
-"""No exception leaves a role that is not an error of the mesh."""
-
-ALWAYS = (EXACT_TOKENS, ONE_END, MEMORY_WITHIN_BUDGET, NO_ROLE_FAILED)
 
 _MARGIN_S = 5.0  # for a path that recovers while somebody waits
 
@@ -44,7 +34,7 @@ class Invariants:
         self._complain = complain
         self._references: dict[int, Answer | None] = {}
 
-    def broken(self, name: str, text: str, traceback: str | None = None) -> None:
+    def broken(self, name: Invariant, text: str, traceback: str | None = None) -> None:
         """Complain of an invariant, if the script names it."""
         if name in self._watched:
             self._complain(Complaint(name, self._now_s(), text, traceback))
@@ -58,7 +48,7 @@ class Invariants:
         expected = reference[0][index] if index < len(reference[0]) else None
         if token != expected:
             self.broken(
-                EXACT_TOKENS,
+                Invariant.EXACT_TOKENS,
                 f"request {asked.script.number}: token {index} is {token}, "
                 f"the undivided model gives {expected}",
             )
@@ -71,7 +61,7 @@ class Invariants:
         came = tuple(asked.tokens), summary.reason
         if came != reference or summary.tokens != reference[0]:
             self.broken(
-                EXACT_TOKENS,
+                Invariant.EXACT_TOKENS,
                 f"request {asked.script.number} ended by '{summary.reason}' after {len(asked.tokens)} "
                 f"tokens; "
                 f"the undivided model ends by '{reference[1]}' after {len(reference[0])}",
@@ -83,7 +73,7 @@ class Invariants:
         for asked in requests:
             if asked.is_under_way and now_s - asked.heard_s > self.silence_s:
                 self.broken(
-                    ONE_END,
+                    Invariant.ONE_END,
                     f"request {asked.script.number} has heard nothing, not even an error, for "
                     f"{now_s - asked.heard_s:.0f} s",
                 )
@@ -94,11 +84,13 @@ class Invariants:
         """A device holds more or less than before."""
         used, lent = device.compute.memory_bytes if device.compute else 0, device.script.memory_bytes
         if used > lent:
-            self.broken(MEMORY_WITHIN_BUDGET, f"{device.name} holds {used} bytes, its owner lends {lent}")
+            self.broken(
+                Invariant.MEMORY_WITHIN_BUDGET, f"{device.name} holds {used} bytes, its owner lends {lent}"
+            )
 
     def _reference(self, request: RequestScript) -> Answer | None:
         """Return what the undivided model answers, computed once."""
-        if EXACT_TOKENS not in self._watched or self._parts.reference is None:
+        if Invariant.EXACT_TOKENS not in self._watched or self._parts.reference is None:
             return None
         if request.number not in self._references:
             self._references[request.number] = self._computed(request, self._parts)

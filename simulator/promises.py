@@ -14,18 +14,10 @@ from mesh.client import Client
 from mesh.errors import MeshError
 from mesh.types import NodeState
 from simulator.asking import Asked, OpenClient
+from simulator.claims import PromiseName
 from simulator.devices.device import VirtualDevice
 from simulator.result import Complaint
 from simulator.script import Promise
-
-ANSWERED = "answered"
-"""Every request that asks again has been answered."""
-CONVERGED = "converged"
-"""Every device that runs sees just the running devices of its mesh alive."""
-NOTHING_ALLOTTED = "nothing_allotted"
-"""No session and no cache is left on any device once no request is under way."""
-
-PROMISES = (ANSWERED, CONVERGED, NOTHING_ALLOTTED)
 
 _FIRST_LOOK_S = 0.5  # after the healing; the gap to the next look is twice as long each time
 _LONGEST_GAP_S = 4.0
@@ -47,15 +39,17 @@ async def keep(promise: Promise, household: Household, from_s: float) -> Complai
     gap_s, wrong = _FIRST_LOOK_S, ""
     while household.now_s() < over_s:
         await asyncio.sleep(min(gap_s, over_s - household.now_s()))
-        wrong = await look(household)
+        wrong = await look(household, over_s)
         if not wrong:
             return None
         gap_s = min(2 * gap_s, _LONGEST_GAP_S)
     return Complaint(promise.name, household.now_s(), f"not within {promise.within_s:g} s: {wrong}")
 
 
-async def _answered(household: Household) -> str:
-    waiting = [a for a in household.requests if a.script.asks_again and not a.is_answered]
+async def _answered(household: Household, over_s: float) -> str:
+    """Whoever asks after the time is over was promised nothing."""
+    in_time = [a for a in household.requests if a.script.asks_again and a.script.at_s < over_s]
+    waiting = [a for a in in_time if not a.is_answered]
     if not waiting:
         return ""
     first = waiting[0]
@@ -72,7 +66,7 @@ def _state(asked: Asked) -> str:
     return f"is under way {since}, {len(asked.tokens)} tokens so far"
 
 
-async def _converged(household: Household) -> str:
+async def _converged(household: Household, _: float) -> str:
     expected: dict[tuple[str, int], frozenset[str]] = {}
     for device in household.devices:
         if device.is_running:
@@ -106,7 +100,7 @@ def _difference(name: str, seen: frozenset[str] | str, expected: frozenset[str])
     return f"{name} {' and '.join(parts)}"
 
 
-async def _nothing_allotted(household: Household) -> str:
+async def _nothing_allotted(household: Household, _: float) -> str:
     if any(asked.is_under_way for asked in household.requests):
         return "requests are still under way"
     holding = [d for d in household.devices if d.compute is not None and d.compute.num_open]
@@ -121,9 +115,9 @@ def _and_others(num_others: int) -> str:
     return f", and {num_others} more" if num_others > 0 else ""
 
 
-_LOOKS: dict[str, Callable[[Household], Awaitable[str]]] = {
-    ANSWERED: _answered,
-    CONVERGED: _converged,
-    NOTHING_ALLOTTED: _nothing_allotted,
+_LOOKS: dict[str, Callable[[Household, float], Awaitable[str]]] = {
+    PromiseName.ANSWERED: _answered,
+    PromiseName.CONVERGED: _converged,
+    PromiseName.NOTHING_ALLOTTED: _nothing_allotted,
 }
 """Each says what is still wrong, or nothing."""

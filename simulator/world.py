@@ -18,11 +18,11 @@ from mesh.link import Link, open_link
 from mesh.messages import Hello
 from mesh.types import Precision
 from simulator.asking import Asked, Asker
+from simulator.claims import Invariant
 from simulator.devices.device import LIFE, PORT, Surroundings, VirtualDevice
 from simulator.faults import Faults
-from simulator.invariants import NO_ROLE_FAILED, Invariants, longest_silence_s
+from simulator.invariants import Invariants, longest_silence_s
 from simulator.loop import VirtualLoop
-from simulator.network.channel import Pipe
 from simulator.network.discovery import VirtualMdns
 from simulator.network.network import VirtualNetwork
 from simulator.parts import Parts
@@ -48,12 +48,12 @@ class World:
         self._tasks = tasks
         self._is_closed = False
         seed = f"{script.scenario}/{script.seed}"
-        self._network = VirtualNetwork(seed, observer=self._message_arrived)
+        self._network = VirtualNetwork(seed, observer=self.trace.message)
         self._around = Surroundings(
             loop=loop,
             tasks=tasks,
             network=self._network,
-            mdns=VirtualMdns(self._network, seed),
+            mdns=VirtualMdns(self._network),
             trace=self.trace,
             parts=parts,
             timing=script.timing,
@@ -139,6 +139,7 @@ class World:
             Flow(source.name, target.name, num_messages, num_bytes)
             for source in (device.host for device in self.devices.values())
             for target, (num_messages, num_bytes) in source.sent.items()
+            if target is not source and num_messages
         )
 
     @contextmanager
@@ -162,7 +163,7 @@ class World:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         text = f"{type(error).__name__} in a role of {device}: {error}"
-        self.invariants.broken(NO_ROLE_FAILED, text, lines)
+        self.invariants.broken(Invariant.NO_ROLE_FAILED, text, lines)
 
     def _make_devices(self) -> dict[str, VirtualDevice]:
         for lan in self.script.lans:
@@ -183,9 +184,6 @@ class World:
 
     def _node_failed(self, device: str, error: BaseException) -> None:
         self.role_failed(device, error)
-
-    def _message_arrived(self, pipe: Pipe, data: bytes, sent_s: float) -> None:
-        self.trace.message(self.loop.time(), sent_s, (pipe.source.index, pipe.target.index), data)
 
     def _longest_load_s(self, parts: Parts) -> float:
         slowest = max((f.amount for f in self.script.faults if f.kind is FaultKind.SLOW), default=1.0)

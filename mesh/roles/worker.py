@@ -42,6 +42,7 @@ from mesh.types import Address, Hidden, Hop, NodeId, NodeStatus, SessionId, Stag
 _log = logging.getLogger(__name__)
 
 _QUEUE = 256  # frames waiting for the processor; beyond it the links are not read
+_REFUSED = 256  # sessions whose opening failed, of which frames may be under way
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,8 @@ class Worker:
         self._peers = peers
         self._ledger = MemoryLedger(memory_bytes)
         self._sessions: dict[SessionId, _Place] = {}
+        self._refused: dict[SessionId, int] = {}
+        """Epochs of sessions that were not opened: their gateway is told why, and nothing else."""
         self._queue: Inbox[_Work | _LinkClosed] = Inbox(_QUEUE)
         self._loading = asyncio.Lock()
         self._tasks: asyncio.TaskGroup | None = None
@@ -228,6 +231,8 @@ class Worker:
 
     async def _run(self, frame: Frame) -> None:
         place = self._sessions.get(frame.session_id)
+        if place is None and self._refused.get(frame.session_id) == frame.epoch:
+            return
         if place is None:
             raise UnknownSession(f"a frame of session {frame.session_id}, which is not open here")
         opening = place.opening
@@ -260,6 +265,8 @@ class Worker:
         opening = message if isinstance(message, OpenSession) else place.opening if place else None
         epoch = opening.epoch if opening else 0 if isinstance(message, _Lost) else message.epoch
         failure = SessionFailed(message.session_id, epoch, self._node_id, error.code, str(error))
+        if isinstance(message, OpenSession):
+            self._refuse(message)
         if opening is not None:
             await self._tell_gateway(opening, failure)
         elif work.upstream is not None:
@@ -269,6 +276,11 @@ class Worker:
         if place is not None:
             await self._release(place)
             await self._pass_on_quietly(place, CloseSession(message.session_id, epoch))
+
+    def _refuse(self, opening: OpenSession) -> None:
+        self._refused[opening.session_id] = opening.epoch
+        if len(self._refused) > _REFUSED:
+            del self._refused[next(iter(self._refused))]
 
     async def _release(self, place: _Place) -> None:
         session_id = place.opening.session_id

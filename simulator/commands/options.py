@@ -65,19 +65,19 @@ class Reports:
     trace: Path | None = None
     recording: Path | None = None
 
-    def write(self, result: RunResult, maths: str) -> None:
-        """Write those that were asked for; raises BadSetting where one cannot be."""
+    def write(self, result: RunResult, maths: str, again: str) -> None:
+        """Write those that were asked for; `again` repeats the run. Raises BadSetting where one cannot be."""
         if self.recording:
             save(result, self.recording, maths)
         if self.report:
-            _write(import_module("simulator.report.html").write_html, result, self.report)
+            _write(import_module("simulator.report.html").write_html, result, self.report, again)
         if self.trace:
-            _write(import_module("simulator.report.perfetto").write_trace, result, self.trace)
+            _write(import_module("simulator.report.perfetto").write_trace, result, self.trace, again)
 
 
-def _write(write: Callable[[RunResult, Path], None], result: RunResult, path: Path) -> None:
+def _write(write: Callable[[RunResult, Path, str], None], result: RunResult, path: Path, again: str) -> None:
     try:
-        write(result, path)
+        write(result, path, again)
     except OSError as error:
         raise BadSetting(f"cannot write {path}: {error.strerror}") from error
 

@@ -14,7 +14,7 @@ from dataclasses import asdict
 import click
 
 from simulator.exits import EXIT_BROKEN, EXIT_UNMET
-from simulator.report.story import replay_command, tell
+from simulator.report.story import tell
 from simulator.result import Complaint, RequestRecord, RunResult, Verdict
 
 Json = Mapping[str, object] | Sequence[Mapping[str, object]]
@@ -38,13 +38,8 @@ def show(result: RunResult, again: str, *, as_json: bool) -> int:
         print_json(run_json(result, again))
         complain(result, again)
     else:
-        click.echo(story(result, again))
+        click.echo(tell(result, again))
     return EXIT_CODES[result.verdict]
-
-
-def story(result: RunResult, again: str) -> str:
-    """The run in words. The story knows scenario and seed; files and options only we do."""
-    return tell(result).replace(replay_command(result), again)
 
 
 def complain(result: RunResult, again: str) -> None:

@@ -42,8 +42,8 @@ def command(  # noqa: PLR0913  an option each
     script = script_of(scenario, seed)
     chosen = Maths(maths)
     result = run_in_real_processes(script) if processes else run_with_bar(script, chosen)
-    replace(reports, recording=save_to).write(result, chosen)
     options = ["--maths", maths] if chosen is Maths.REAL else []
     options += ["--processes"] if processes else []
     again = command_line("run", scenario, "--seed", script.seed, *options)
+    replace(reports, recording=save_to).write(result, chosen, again)
     return show(result, again, as_json=as_json)

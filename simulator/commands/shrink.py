@@ -10,7 +10,8 @@ from mesh.errors import BadSetting
 from simulator.commands.bars import bar
 from simulator.commands.engine import Maths, runner
 from simulator.commands.options import Reports, file_option, json_option, recording_argument, report_options
-from simulator.commands.present import command_line, print_json, run_json, story
+from simulator.commands.present import command_line, print_json, run_json
+from simulator.report.story import tell
 from simulator.script import Script
 from simulator.search.replay import SUFFIX, Recording, read, save
 from simulator.search.shrink import MAX_RUNS, Shrunk, Stage, shrink
@@ -30,12 +31,12 @@ def command(file: Path, save_to: Path | None, max_runs: int, reports: Reports, a
     shrunk = _shrunk(file, recording, max_runs)
     path = save_to or file.with_name(f"{file.name.removesuffix(SUFFIX)}-small{SUFFIX}")
     save(shrunk.result, path, recording.maths)
-    reports.write(shrunk.result, recording.maths)
     again = command_line("replay", str(path))
+    reports.write(shrunk.result, recording.maths, again)
     if as_json:
         print_json({**run_json(shrunk.result, again), **_search_json(recording.script, shrunk, path)})
     else:
-        click.echo(f"{story(shrunk.result, again)}\n\n{_summary(recording.script, shrunk, path)}")
+        click.echo(f"{tell(shrunk.result, again)}\n\n{_summary(recording.script, shrunk, path)}")
 
 
 def _shrunk(file: Path, recording: Recording, max_runs: int) -> Shrunk:
@@ -44,10 +45,10 @@ def _shrunk(file: Path, recording: Recording, max_runs: int) -> Shrunk:
     name = recording.complaints[0].name
     with bar(f"shrinking '{name}'", None) as show:
 
-        def tell(stage: Stage) -> None:
+        def progress(stage: Stage) -> None:
             show(stage.num_runs, f"{stage.num_runs} runs: {_sizes(stage)}")
 
-        return shrink(recording.script, name, runner(Maths(recording.maths)), max_runs, tell)
+        return shrink(recording.script, name, runner(Maths(recording.maths)), max_runs, progress)
 
 
 def _sizes(sizes: Script | Stage) -> str:

@@ -169,8 +169,8 @@ class VirtualDevice:
             peak_memory_bytes=self.peak_memory_bytes,
             energy_j=state.energy_j,
             battery_level=state.battery_level,
-            sent_bytes=sum(num_bytes for _, num_bytes in self.host.sent.values()),
-            received_bytes=self.host.received_bytes,
+            sent_bytes=sum(num_bytes for to, (_, num_bytes) in self.host.sent.items() if to is not self.host),
+            received_bytes=self._around.network.received_bytes(self.host),
         )
 
     def node_record(self) -> NodeRecord:

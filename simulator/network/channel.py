@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from mesh.errors import ChannelClosed
 from mesh.inbox import Inbox
 from mesh.ports import check_message_size
-from simulator.network.hosts import Host
+from simulator.network.hosts import Host, Path
 from simulator.network.rules import Altered, Later, Lossier, Lost, Packet, Slower
 from simulator.network.sharing import PACKET_BYTES, Use, pass_packet
 
@@ -46,11 +46,16 @@ class Pipe:
     """One direction of a channel."""
 
     __slots__ = (
+        "_counts",
+        "_dice",
         "_is_sending",
         "_last_s",
         "_network",
+        "_path",
+        "_path_version",
         "_queue",
         "_target_boot",
+        "ends",
         "held",
         "held_since_s",
         "num_outstanding",
@@ -70,16 +75,17 @@ class Pipe:
         """What could not arrive, with the time when it was sent."""
         self.held_since_s = 0.0
         """When the first of it was sent."""
+        self.ends = (source.index, target.index)
+        """Places of sender and receiver among the hosts."""
         self._network = network
+        self._path = network.path(source, target)
+        self._path_version = network.path_version
+        self._dice = network.dice(source, target)
+        self._counts = source.sent.setdefault(target, [0, 0])
         self._target_boot = target.boot
         self._queue: deque[bytes | None] = deque()
         self._is_sending = False
         self._last_s = 0.0
-
-    @property
-    def is_void(self) -> bool:
-        """Whether the receiving agent has ended since the channel was opened."""
-        return self._target_boot != self.target.boot
 
     def push(self, data: bytes | None) -> None:
         """Send a message, or None for the end of all messages."""
@@ -89,8 +95,12 @@ class Pipe:
             self._transmit(data)
 
     def _transmit(self, data: bytes | None) -> None:
-        network, now_s = self._network, self._network.now()
-        path = network.path(self.source, self.target)
+        network = self._network
+        now_s = network.now()
+        if self._path_version != network.path_version:
+            self._path = network.path(self.source, self.target)
+            self._path_version = network.path_version
+        path = self._path
         uses, extra_s, loss = path.uses, path.delay_s, path.loss
         if network.rules and data is not None:
             match self._ruled(data, uses):
@@ -100,20 +110,22 @@ class Pipe:
                     extra_s += more_s
                     loss += more_loss - loss * more_loss
         size = len(data) if data is not None else 0
-        if path.jitter_s:
-            extra_s += network.jitter.expovariate(1.0 / path.jitter_s)
-        if loss:
-            lost_s = _lost_s(network.losses, loss, size, 2 * path.delay_s)
+        if loss and (size > PACKET_BYTES or self._dice.random() < loss):
+            lost_s = _lost_s(self._dice, loss, size, 2 * path.delay_s)
             if lost_s is None:
                 network.reset(self)
                 return
             extra_s += lost_s
-        extra_s += self.source.message_overhead_s + self.target.message_overhead_s
+        extra_s += self._chance_s(path) + self.source.message_overhead_s + self.target.message_overhead_s
         if size <= PACKET_BYTES:
             self._fly(data, pass_packet(uses, size, now_s) + extra_s, now_s)
         else:
             self._is_sending = True
             network.start_flow(uses, size, partial(self._passed, data, extra_s, now_s))
+
+    def _chance_s(self, path: Path) -> float:
+        """How much later than others a message comes by chance."""
+        return self._dice.expovariate(1.0 / path.jitter_s) if path.jitter_s else 0.0
 
     def _ruled(
         self, data: bytes, uses: tuple[Use, ...]
@@ -152,18 +164,25 @@ class Pipe:
         """A message is at its target, if the way is free and the agent still the same."""
         network = self._network
         if self.held or network.is_blocked(self.source, self.target):
-            if not self.held:
-                self.held_since_s = sent_s
-                network.holding[self] = None
-            self.held.append((data, sent_s))
-        elif self.is_void:
+            self._hold(data, sent_s)
+        elif self._target_boot != self.target.boot:
             network.refuse(self)
         elif not self.sink.is_over:
             if data is None:
                 self.sink.peer_closed()
-            else:
-                network.arrived(self, data, sent_s)
-                self.sink.incoming.put_nowait(data)
+                return
+            counts = self._counts
+            counts[0] += 1
+            counts[1] += len(data)
+            if network.observer is not None:
+                network.observer(network.now(), sent_s, self.ends, data)
+            self.sink.incoming.put_nowait(data)
+
+    def _hold(self, data: bytes | None, sent_s: float) -> None:
+        if not self.held:
+            self.held_since_s = sent_s
+            self._network.holding[self] = None
+        self.held.append((data, sent_s))
 
     def release(self) -> None:
         """Let what was held arrive now, in order."""
@@ -259,18 +278,24 @@ class VirtualChannel:
 def _lost_s(rng: random.Random, loss: float, num_bytes: int, round_trip_s: float) -> float | None:
     """How long a message waits for those of its packets that are lost; None where the system gives up.
 
-    All that is missing is sent in one go. Where three packets of it arrive, the receiver's acknowledgements
-    tell what was lost, and it is sent again a round trip later (fast retransmit, RFC 5681); else only a
-    timeout tells, which doubles each time. What a sender makes of its rate is not modelled.
+    A message of one packet has lost it already, or nobody would ask. All that is missing is sent in one go.
+    Where three packets of it arrive, the receiver's acknowledgements tell what was lost, and it is sent again
+    a round trip later (fast retransmit, RFC 5681); else only a timeout tells, which doubles each time. What a
+    sender makes of its rate is not modelled.
     """
     waited_s, wait_s, num_timeouts = 0.0, _FIRST_RETRY_S, 0
-    num_missing = max(1, -(-num_bytes // PACKET_BYTES))
-    while num_lost := sum(rng.random() < loss for _ in range(num_missing)):
+    num_missing = -(-num_bytes // PACKET_BYTES)
+    num_lost = 1 if num_missing <= 1 else _num_lost(rng, loss, num_missing)
+    while num_lost:
         if num_missing - num_lost >= _FAST_RETRY_AFTER:
             waited_s += round_trip_s
         else:
             waited_s, wait_s, num_timeouts = waited_s + wait_s, wait_s * 2, num_timeouts + 1
         if num_timeouts > _MOST_RETRIES:
             return None
-        num_missing = num_lost
+        num_missing, num_lost = num_lost, _num_lost(rng, loss, num_lost)
     return waited_s
+
+
+def _num_lost(rng: random.Random, loss: float, num_packets: int) -> int:
+    return sum(rng.random() < loss for _ in range(num_packets))

@@ -8,7 +8,6 @@ outlive a node that vanishes: for hours, as its pointer does in zeroconf, which 
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
@@ -30,9 +29,8 @@ _LAST_GAP_S = 3600.0
 class VirtualMdns:
     """Who is announced, by local network."""
 
-    def __init__(self, network: VirtualNetwork, seed: str = "") -> None:
+    def __init__(self, network: VirtualNetwork) -> None:
         self.network = network
-        self.delays = random.Random(f"{seed}/mdns")
         self._announced: dict[Lan, dict[Host, NodeRecord]] = {}
         self._watches: dict[Lan, dict[Watch, None]] = {}
 
@@ -82,13 +80,14 @@ class VirtualMdns:
     def answer(self, host: Host, watch: Watch) -> None:
         """Have a host tell a watcher of itself after the time that hosts leave each other."""
         record = self._announced[host.lan][host]
-        delay_s = 0.0 if watch.host is host else self.delays.uniform(*_ANSWER_S)
+        delay_s = 0.0 if watch.host is host else self.network.dice(host, watch.host).uniform(*_ANSWER_S)
         self._pass(host, watch, delay_s, Appeared(record))
 
     def _pass(self, host: Host, watch: Watch, delay_s: float, sighting: Sighting) -> None:
         network = self.network
         path = network.path(host, watch.host)
-        if not network.is_blocked(host, watch.host) and not (path.loss and self.delays.random() < path.loss):
+        is_lost = path.loss and network.dice(host, watch.host).random() < path.loss
+        if not is_lost and not network.is_blocked(host, watch.host):
             network.at(network.now() + delay_s + path.delay_s, watch.take, sighting)
 
 

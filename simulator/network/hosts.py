@@ -16,8 +16,9 @@ from simulator.script import LinkScript, PathScript
 _BITS = 8
 
 _LEAST_RATE = 0.01  # of the full rate: a radio has a slowest way to send
-_FADED_LOSS = 0.5
-"""Packets lost where the signal is almost gone; loss grows with the cube of what is missing. †"""
+_FADED_LOSS = 0.05
+"""Packets lost where the signal is almost gone; the loss grows with the cube of what is missing. A radio
+sends a frame seven times before it is lost, so it is slow long before it loses much. †"""
 
 IDEAL = LinkScript("ideal", is_shared=False, up_rate_bps=1e15, down_rate_bps=1e15, delay_s=0.0)
 """A link that costs nothing, for tests of other things."""
@@ -48,7 +49,6 @@ class Host:
         "message_overhead_s",
         "name",
         "quality",
-        "received_bytes",
         "sent",
         "standstill",
         "up",
@@ -72,16 +72,10 @@ class Host:
         self.standstill = Standstill()
         self.sent: dict[Host, list[int]] = {}
         """Messages and bytes that went to each other host."""
-        self.received_bytes = 0
 
     def at(self, port: int) -> Address:
         """An address of this host."""
         return Address(self.address, port)
-
-    @property
-    def is_present(self) -> bool:
-        """Whether it is switched on and its signal reaches its access point, which is on too."""
-        return self.is_on and self.quality > 0.0 and self.lan.is_on
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVarTuple
+from typing import Protocol, TypeVarTuple
 
 from mesh.errors import AddressInUse
 from mesh.types import Address
@@ -37,16 +37,23 @@ class Obstacle:
     """Whether what was sent meanwhile arrives as soon as it is gone, and not when it is tried again."""
 
 
-Observer = Callable[[Pipe, bytes, float], None]
-"""Told of each message when it arrives, with the time when it was sent."""
+Observer = Callable[[float, float, tuple[int, int], bytes], None]
+"""Told of each message when it arrives: that time, when it was sent, the places of both hosts, the bytes."""
+
+
+class SetTimer(Protocol):
+    """Has something happen at a time, whatever becomes of the task that asks for it."""
+
+    def __call__(self, when: float, callback: Callable[[*Ts], object], *args: *Ts) -> asyncio.TimerHandle:
+        """Set it."""
 
 
 class VirtualNetwork:
     """Hosts and the channels between them."""
 
     def __init__(self, seed: str = "", observer: Observer | None = None) -> None:
-        self.jitter = random.Random(f"{seed}/jitter")
-        self.losses = random.Random(f"{seed}/losses")
+        self._seed = seed
+        self._dice: dict[tuple[Host, Host], random.Random] = {}
         self.rules: dict[Rule, None] = {}
         self.hosts: dict[str, Host] = {}
         """By address."""
@@ -59,12 +66,16 @@ class VirtualNetwork:
         self._obstacles: dict[Obstacle, None] = {}
         self._radios: dict[str, Medium] = {}
         self._direct: dict[tuple[str, str], PathScript] = {}
+        self.path_version = 0
+        """Rises when a path changes."""
         self._paths: dict[tuple[Host, Host], Path] = {}
         self._sharing = Sharing()
         self._next_done: asyncio.TimerHandle | None = None
         self._next_port = _FIRST_FREE_PORT
-        self._observer = observer
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.observer = observer
+        self.now: Callable[[], float] = self._first_now
+        """Seconds of the loop's clock."""
+        self.at: SetTimer = self._first_at
 
     # Who is where
 
@@ -83,7 +94,7 @@ class VirtualNetwork:
         return host
 
     def add_path(self, script: PathScript) -> None:
-        """Give two hosts, by name, a way of their own in one direction."""
+        """Give two hosts, by name, a way of their own in one direction; before anything is sent."""
         self._direct[script.source, script.target] = script
 
     def transport(self, host: Host) -> VirtualTransport:
@@ -97,6 +108,17 @@ class VirtualNetwork:
             path = self._paths[source, target] = self._find(source, target)
         return path
 
+    def dice(self, source: Host, target: Host) -> random.Random:
+        """Return what decides by chance of messages from one host to another.
+
+        Each pair has its own, so that what passes between others, or is left out, changes nothing for it.
+        """
+        dice = self._dice.get((source, target))
+        if dice is None:
+            dice = random.Random(f"{self._seed}/{source.name}/{target.name}")
+            self._dice[source, target] = dice
+        return dice
+
     def _find(self, source: Host, target: Host) -> Path:
         if source is target:
             return own_path()
@@ -109,6 +131,7 @@ class VirtualNetwork:
         """Set a host's signal: its rates follow, packets are lost as it fades, at 0 it is gone."""
         host.quality = quality
         self._paths = {ends: path for ends, path in self._paths.items() if host not in ends}
+        self.path_version += 1
         self.look_again()
 
     # What stands between
@@ -117,10 +140,14 @@ class VirtualNetwork:
         """Whether nothing gets from one host to another now."""
         if source is target:
             return not source.is_on
-        if not (source.is_present and target.is_present):
+        if not (source.is_on and target.is_on and source.lan.is_on and target.lan.is_on):
+            return True
+        if not (source.quality and target.quality):
             return True
         if source.lan is not target.lan and (source.name, target.name) not in self._direct:
             return True
+        if not self._obstacles:
+            return False
         return any(obstacle.way.covers(source.name, target.name) for obstacle in self._obstacles)
 
     def block(self, way: Way, *, keeps: bool = False) -> Obstacle:
@@ -201,18 +228,11 @@ class VirtualNetwork:
         dialled.peer, served.peer = served, dialled
         return dialled, served
 
-    def arrived(self, pipe: Pipe, data: bytes, sent_s: float) -> None:
-        """Count a message that is there, if it went over the network."""
-        source, target = pipe.source, pipe.target
-        if source is not target:
-            counts = source.sent.get(target)
-            if counts is None:
-                counts = source.sent[target] = [0, 0]
-            counts[0] += 1
-            counts[1] += len(data)
-            target.received_bytes += len(data)
-        if self._observer is not None:
-            self._observer(pipe, data, sent_s)
+    def received_bytes(self, host: Host) -> int:
+        """Bytes that came to a host from others of its network so far."""
+        return sum(
+            other.sent[host][1] for other in host.lan.hosts if other is not host and host in other.sent
+        )
 
     def start_flow(self, uses: tuple[Use, ...], num_bytes: int, done: Callable[[], None]) -> None:
         """Put a large message on its way; a way that takes no time is done at once."""
@@ -234,22 +254,16 @@ class VirtualNetwork:
             done()
         self._await_flows()
 
-    # Time
+    # Time, of the loop on which the network is first used
 
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop on which the network was first used."""
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-        return self._loop
+    def _first_now(self) -> float:
+        self._bind(asyncio.get_running_loop())
+        return self.now()
 
-    def now(self) -> float:
-        """Seconds of the loop's clock."""
-        return self.loop.time()
+    def _first_at(self, when: float, callback: Callable[[*Ts], object], *args: *Ts) -> asyncio.TimerHandle:
+        self._bind(asyncio.get_running_loop())
+        return self.at(when, callback, *args)
 
-    def at(self, when: float, callback: Callable[[*Ts], object], *args: *Ts) -> asyncio.TimerHandle:
-        """Have something happen at a time, whatever becomes of the task that asks for it."""
-        loop = self.loop
-        if isinstance(loop, VirtualLoop):
-            return loop.at(when, callback, *args)
-        return loop.call_at(when, callback, *args)
+    def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.now = loop.time
+        self.at = loop.at if isinstance(loop, VirtualLoop) else loop.call_at

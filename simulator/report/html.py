@@ -29,13 +29,16 @@ _UNSAFE_IN_SCRIPT = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026
 end the element that holds the data."""
 
 
-def write_html(result: RunResult, path: Path | str) -> None:
+def write_html(result: RunResult, path: Path | str, again: str | None = None) -> None:
     """Write the page of a run; an existing file is replaced."""
-    Path(path).write_text(to_html(result), encoding="utf-8")
+    Path(path).write_text(to_html(result, again), encoding="utf-8")
 
 
-def to_html(result: RunResult) -> str:
-    """Return the page of a run: one HTML document without any reference to outside."""
+def to_html(result: RunResult, again: str | None = None) -> str:
+    """Return the page of a run: one HTML document without any reference to outside.
+
+    `again` is the command that repeats the run, where scenario and seed are not enough.
+    """
     devices = kept_devices(result)
     data = page_data(result, tuple(device.name for device in devices.items))
     complaint = result.complaints[0] if result.complaints else None
@@ -46,7 +49,7 @@ def to_html(result: RunResult) -> str:
             result=result,
             script=result.script,
             figures=result.figures,
-            command=replay_command(result),
+            command=again or replay_command(result),
             promised=[promised(result, each) for each in result.complaints],
             before=what_mattered(result, complaint)[0] if complaint else (),
             topology=topology(result),

@@ -39,14 +39,14 @@ _MOMENTS = {
 """Category and scope (global, process, thread) of what has no length."""
 
 
-def write_trace(result: RunResult, path: Path | str) -> None:
+def write_trace(result: RunResult, path: Path | str, again: str | None = None) -> None:
     """Write a run as one JSON file, an event a line; an existing file is replaced."""
     about = {
         "scenario": result.script.scenario,
         "seed": result.script.seed,
         "verdict": result.verdict.value,
         "digest": result.digest,
-        "command": replay_command(result),
+        "command": again or replay_command(result),
     }
     with Path(path).open("w", encoding="utf-8") as file:
         file.write(f'{{"displayTimeUnit": "ms",\n"otherData": {json.dumps(about)},\n"traceEvents": [\n')

@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator
 
+from simulator.claims import MEANINGS
 from simulator.report.sessions import requests_of_sessions, sessions_of
 from simulator.report.words import clock, count, describe, duration, energy, number, size
 from simulator.result import Complaint, RunResult, Verdict
@@ -38,10 +39,11 @@ def replay_command(result: RunResult) -> str:
     return f"mesh-sim run {shlex.quote(result.script.scenario)} --seed {result.script.seed}"
 
 
-def tell(result: RunResult) -> str:
+def tell(result: RunResult, again: str | None = None) -> str:
     """Return what went wrong: the promise, what was seen, what came before, traceback, how to repeat it.
 
-    A run that held is summed up instead.
+    A run that held is summed up instead. `again` is the command that repeats the run, where scenario and seed
+    are not enough.
     """
     if not result.complaints:
         return sum_up(result)
@@ -52,7 +54,7 @@ def tell(result: RunResult) -> str:
     if others:
         also = "\n".join(f"  {clock(other.at_s)}  {other.name}: {other.text}" for other in others)
         parts.append(f"Also:\n{also}")
-    parts.append(f"Run it again:\n  {replay_command(result)}")
+    parts.append(f"Run it again:\n  {again or replay_command(result)}")
     return "\n\n".join(part for part in parts if part)
 
 
@@ -96,11 +98,15 @@ def promised(result: RunResult, complaint: Complaint) -> str:
     for promise in result.script.eventually:
         if promise.name == complaint.name:
             healed = clock(result.script.healed_s)
-            return f"{promise.name}, eventually: within {promise.within_s:g} s of {healed}"
+            return f"{_meaning(promise.name)}, eventually: within {promise.within_s:g} s of {healed}"
     for budget in result.script.budgets:
         if budget.figure == complaint.name:
             return f"{budget.figure}, a budget: at most {budget.limit:g}"
-    return f"{complaint.name}, always"
+    return f"{_meaning(complaint.name)}, always"
+
+
+def _meaning(name: str) -> str:
+    return f"{name} ({MEANINGS[name]})" if name in MEANINGS else name
 
 
 def _indented(text: str) -> str:

@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import count
 
+from simulator.claims import PromiseName
 from simulator.scenario.chances import first_by_hash
 from simulator.scenario.household import Household
 from simulator.scenario.names import said
 from simulator.scenario.prompts import question, text_of
-from simulator.scenario.schema import Device, PromiseName, Scenario, Work
+from simulator.scenario.schema import Device, Scenario, Work
 from simulator.scenario.spreads import Counts
 from simulator.script import RequestScript
 

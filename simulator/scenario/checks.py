@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 
+from simulator.claims import PromiseName
 from simulator.profiles import device_profile, link_profile, model_spec
 from simulator.scenario.asking import models_of, progress_s
 from simulator.scenario.event_checks import check_events
 from simulator.scenario.expand import timing_of
 from simulator.scenario.names import Roster
-from simulator.scenario.schema import VERSION_FORM, Device, Path, PromiseName, Scenario
+from simulator.scenario.schema import VERSION_FORM, Device, Path, Scenario
 from simulator.scenario.timeline import lan_names
 from simulator.scenario.wrong import Place, known_by, nearest, require
 

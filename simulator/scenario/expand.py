@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from mesh.config import Timing
+from simulator.claims import PromiseName
 from simulator.profiles import device_profile, link_profile
 from simulator.scenario.asking import draw_requests, models_of, progress_requests
 from simulator.scenario.chances import draw_faults
 from simulator.scenario.household import Household
 from simulator.scenario.names import Roster
-from simulator.scenario.schema import Device, LinkOverrides, Path, PromiseName, Scenario
+from simulator.scenario.schema import Device, LinkOverrides, Path, Scenario
 from simulator.scenario.timeline import lan_names, timeline_faults
 from simulator.script import (
     Budget,

@@ -16,6 +16,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from simulator.claims import Invariant, PromiseName
 from simulator.scenario.spreads import Counts, Durations, Factors, Shares, Temperatures
 from simulator.script import FaultKind
 from simulator.units import Duration, Energy, Factor, Rate, Share, Size, Temperature
@@ -26,23 +27,6 @@ Names = str | tuple[str, ...]
 Number = Annotated[int, Meta(ge=0)]
 
 Text = Annotated[str, Meta(min_length=1)]
-
-
-class Invariant(StrEnum):
-    """What must hold at every moment."""
-
-    EXACT_TOKENS = "exact_tokens"
-    ONE_END = "one_end"
-    MEMORY_WITHIN_BUDGET = "memory_within_budget"
-    NO_ROLE_FAILED = "no_role_failed"
-
-
-class PromiseName(StrEnum):
-    """What must come true within a time after the healing."""
-
-    ANSWERED = "answered"
-    CONVERGED = "converged"
-    NOTHING_ALLOTTED = "nothing_allotted"
 
 
 class Undo(StrEnum):

@@ -20,7 +20,7 @@ def ddmin(items: Sequence[T], still_fails: Callable[[tuple[T, ...]], bool]) -> t
     """
     kept, num_parts = tuple(items), 1
     while kept:
-        smaller = next((rest for rest in _complements(kept, num_parts) if still_fails(rest)), None)
+        smaller = next((rest for rest in complements(kept, num_parts) if still_fails(rest)), None)
         if smaller is not None:
             kept, num_parts = smaller, max(num_parts - 1, 1)
         elif num_parts < len(kept):
@@ -30,7 +30,9 @@ def ddmin(items: Sequence[T], still_fails: Callable[[tuple[T, ...]], bool]) -> t
     return kept
 
 
-def _complements(items: tuple[T, ...], num_parts: int) -> list[tuple[T, ...]]:
-    """All but one of so many parts, each part in turn; the last items go first."""
+def complements(items: tuple[T, ...], num_parts: int) -> list[tuple[T, ...]]:
+    """All but one of so many parts, each part in turn, the last first; none where there are no parts."""
+    if not num_parts:
+        return []
     edges = [len(items) * part // num_parts for part in range(num_parts + 1)]
     return [items[: edges[part]] + items[edges[part + 1] :] for part in reversed(range(num_parts))]

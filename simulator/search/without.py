@@ -29,6 +29,13 @@ def with_devices(script: Script, devices: Sequence[DeviceScript]) -> Script:
     )
 
 
+def asked_elsewhere(script: Script, stand_in: str, devices: Sequence[DeviceScript]) -> Script:
+    """Have a stand-in asked what was to be asked on devices that are not among these."""
+    names = {device.name for device in devices}
+    moved = (r if r.device in names else replace(r, device=stand_in) for r in script.requests)
+    return replace(script, requests=tuple(moved))
+
+
 def with_faults(script: Script, faults: Sequence[Fault]) -> Script:
     """Keep these faults only."""
     return replace(script, faults=tuple(faults))

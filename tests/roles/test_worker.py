@@ -320,6 +320,25 @@ def test_a_stage_in_use_is_not_evicted() -> None:
     run(main())
 
 
+def test_frames_of_a_session_that_was_refused_add_nothing_to_the_reason() -> None:
+    """They are under way already, and their sender must not hear of them before the gateway hears why."""
+
+    async def main() -> None:
+        async with a_bench(weights(WHOLE) + CACHE_BYTES) as bench:
+            await bench.load()
+            await bench.say(bench.opening())
+            (failure,) = await bench.say(bench.opening(OTHER), replace(a_frame(), session_id=OTHER))
+            assert isinstance(failure, SessionFailed)
+            assert failure.code == "busy"
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1):
+                    await bench.link.receive()
+            await bench.say(CloseSession(OURS, 0))
+            assert await bench.serves()
+
+    run(main())
+
+
 def test_a_cache_that_finds_no_room_says_busy_and_gets_it_later() -> None:
     async def main() -> None:
         async with a_bench(weights(WHOLE) + CACHE_BYTES) as bench:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from simulator.invariants import ALWAYS
+from simulator.claims import Invariant
 from simulator.script import DeviceScript, Fault, LanScript, LinkScript, Promise, RequestScript, Script
 
 MODEL = "smollm2:135m"
@@ -41,7 +41,7 @@ def a_script(
         devices=devices,
         requests=requests,
         faults=faults,
-        always=ALWAYS,
+        always=tuple(Invariant),
         eventually=promises,
     )
 

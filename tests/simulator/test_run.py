@@ -13,9 +13,8 @@ from mesh.roles.gateway import Gateway
 from mesh.roles.node import Node, NodeSettings, Ports
 from mesh.roles.worker import Worker
 from mesh.types import Hidden, NodeRecord
-from simulator.invariants import EXACT_TOKENS, MEMORY_WITHIN_BUDGET, NO_ROLE_FAILED
+from simulator.claims import Invariant, PromiseName
 from simulator.parts import Parts
-from simulator.promises import ANSWERED, CONVERGED, NOTHING_ALLOTTED
 from simulator.result import RunResult, Verdict
 from simulator.run import run_script
 from simulator.script import Budget, Fault, FaultKind, Promise
@@ -23,7 +22,7 @@ from simulator.token_function import TokenFunction
 from simulator.trace import Event, Kind
 from tests.simulator.scripts import ROOMY, a_device, a_request, a_script, three
 
-ALL_PROMISES = tuple(Promise(name, 15.0) for name in (ANSWERED, CONVERGED, NOTHING_ALLOTTED))
+ALL_PROMISES = tuple(Promise(name, 15.0) for name in PromiseName)
 
 
 def of_kind(result: RunResult, kind: Kind) -> list[Event]:
@@ -120,10 +119,16 @@ def test_what_is_not_healed_is_an_unmet_promise() -> None:
     weak = replace(a_device("b", profile="xiaomi_14"), battery_level=0.00001)
     asks = a_request(device="b", at_s=20.0, asks_again=True)
     result = run_script(
-        a_script(a_device("a"), weak, requests=(asks,), promises=(Promise(ANSWERED, 5.0),), healed_s=20.0)
+        a_script(
+            a_device("a"),
+            weak,
+            requests=(asks,),
+            promises=(Promise(PromiseName.ANSWERED, 5.0),),
+            healed_s=20.0,
+        )
     )
     assert result.verdict is Verdict.UNMET
-    assert [complaint.name for complaint in result.complaints] == [ANSWERED]
+    assert [complaint.name for complaint in result.complaints] == [PromiseName.ANSWERED]
     assert "request 1 on b failed with 'peer_unreachable'" in result.complaints[0].text
 
 
@@ -147,7 +152,7 @@ class SometimesWrong(TokenFunction):
 def test_a_wrong_token_is_noticed_at_once() -> None:
     result = run_script(a_script(*three(), requests=(a_request(max_tokens=60),)), Parts(maths=SometimesWrong))
     assert result.verdict is Verdict.BROKEN
-    assert [complaint.name for complaint in result.complaints] == [EXACT_TOKENS]
+    assert [complaint.name for complaint in result.complaints] == [Invariant.EXACT_TOKENS]
     assert "the undivided model gives" in result.complaints[0].text
     assert result.ended_s < 30.0
 
@@ -161,7 +166,7 @@ class Failing(TokenFunction):
 
 def test_an_exception_in_a_role_breaks_an_invariant_with_its_traceback() -> None:
     result = run_script(a_script(*three(), requests=(a_request(),)), Parts(maths=Failing))
-    assert result.complaints[0].name == NO_ROLE_FAILED
+    assert result.complaints[0].name == Invariant.NO_ROLE_FAILED
     assert "a planted bug" in result.complaints[0].text
     assert "in run" in (result.complaints[0].traceback or "")
 
@@ -172,7 +177,7 @@ def test_an_exception_that_ends_a_node_is_told_too(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(Worker, "status", broken_status)
     result = run_script(a_script(*three()))
-    assert {complaint.name for complaint in result.complaints} == {NO_ROLE_FAILED}
+    assert {complaint.name for complaint in result.complaints} == {Invariant.NO_ROLE_FAILED}
     assert "nobody expected this" in result.complaints[0].text
 
 
@@ -183,7 +188,7 @@ def generous_node(record: NodeRecord, listener: Listener, ports: Ports, settings
 
 def test_a_device_that_holds_more_than_is_lent_is_told() -> None:
     result = run_script(a_script(a_device("a", 1_000), requests=(a_request(),)), Parts(node=generous_node))
-    assert {complaint.name for complaint in result.complaints} == {MEMORY_WITHIN_BUDGET}
+    assert {complaint.name for complaint in result.complaints} == {Invariant.MEMORY_WITHIN_BUDGET}
     assert "a holds" in result.complaints[0].text
 
 

@@ -171,11 +171,11 @@ def test_a_direct_path_is_used_in_its_direction() -> None:
     assert run(main()) == pytest.approx([0.001 + 0.001, DELAY_S + 0.01])
 
 
-def test_half_the_signal_is_half_the_rate_on_both_crossings() -> None:
+def test_half_the_signal_is_half_the_rate_on_both_crossings(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> float:
         network = a_lan("a", "b", link=RADIO)
         sender, receiver = await joined(network, "a", "b")
-        network.losses.random = lambda: 1.0  # type: ignore[method-assign]  # nothing is lost
+        monkeypatch.setattr(network.dice(host(network, "a"), host(network, "b")), "random", lambda: 1.0)
         network.set_quality(host(network, "a"), 0.5)
         began_s = now()
         await sender.send(bytes(100_000))
