@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import mesh
+import simulator
 from mesh.client import ChatOptions
 
 HEAVY = ("torch", "grpc", "zeroconf", "numpy", "tokenizers")
@@ -17,6 +18,24 @@ def test_the_public_names_are_these() -> None:
     assert sorted(mesh.__all__) == ["ChatMessage", "MeshError", "connect", "connect_blocking"]
     for name in mesh.__all__:
         assert getattr(mesh, name) is not None
+
+
+def test_the_simulator_s_public_names_are_these() -> None:
+    assert sorted(simulator.__all__) == [
+        "Parts",
+        "RunResult",
+        "Scenario",
+        "Script",
+        "Verdict",
+        "expand",
+        "load",
+        "run_script",
+        "shipped",
+    ]
+    for name in simulator.__all__:
+        assert getattr(simulator, name) is not None
+    with pytest.raises(AttributeError, match="module 'simulator' has no attribute 'rum'"):
+        _ = simulator.rum
 
 
 def test_connect_is_the_function_even_after_its_module_is_loaded() -> None:

@@ -39,7 +39,6 @@ from simulator.real.control import (
 )
 from simulator.real.engines import RunningEngine, running_engine
 from simulator.real.routes import RoutedTransport
-from simulator.real.throttle import ThrottledCompute
 
 _LOOPBACK = Address("127.0.0.1", 0)
 _END_S = 5.0  # for an orderly end once standard input has ended; then the process goes as it is
@@ -122,14 +121,17 @@ async def run_agent(settings: AgentSettings) -> None:
 async def _run(parts: _Parts, orders: asyncio.StreamReader) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, parts.node.stop)
     async with asyncio.TaskGroup() as tasks:
-        others = [tasks.create_task(parts.obey(orders)), tasks.create_task(_tell_ready(parts.engine.compute))]
+        others = [tasks.create_task(parts.obey(orders)), tasks.create_task(_tell_ready(parts.engine))]
         await parts.node.run()
         for task in others:
             task.cancel()
 
 
-async def _tell_ready(compute: ThrottledCompute) -> None:
-    await compute.close_session(_NOBODY)  # waits for the engine, which takes seconds to be imported
+async def _tell_ready(engine: RunningEngine) -> None:
+    """Be as a device that has been on for a while: the engine is imported, and the tokenizers are read."""
+    await engine.compute.close_session(_NOBODY)  # waits for the engine
+    for model in engine.library.models():
+        await engine.library.codec(model.name)
     _say(Ready())
 
 
