@@ -5,7 +5,7 @@ PYTHON ?= python3
 MODEL := smollm2:135m
 VENV := .venv
 
-.PHONY: demo test bench check protos clean
+.PHONY: demo test bench soak check protos clean
 
 # Three devices answer a question.
 demo: $(VENV)/installed
@@ -22,6 +22,11 @@ test: $(VENV)/installed-dev
 bench: $(VENV)/installed
 	@$(VENV)/bin/mesh pull $(MODEL)
 	@$(VENV)/bin/python -m benchmarks.split_overhead
+	@$(VENV)/bin/python -m benchmarks.simulator_speed
+
+# Thousands of virtual runs under random faults, and the block of flats: about half an hour.
+soak: $(VENV)/installed
+	@scripts/soak
 
 check: $(VENV)/installed-dev
 	@scripts/check
@@ -45,4 +50,5 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/installed-dev: $(VENV)/installed
 	@echo "adding what the checks and tests need"
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@scripts/other-pythons
 	@touch $@

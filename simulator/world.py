@@ -25,6 +25,7 @@ from simulator.invariants import Invariants, longest_silence_s
 from simulator.loop import VirtualLoop
 from simulator.network.discovery import VirtualMdns
 from simulator.network.network import VirtualNetwork
+from simulator.network.transport import VirtualTransport
 from simulator.parts import Parts
 from simulator.promises import Household
 from simulator.result import Complaint, DeviceRecord, Flow, RequestRecord
@@ -120,7 +121,7 @@ class World:
         hello = Hello(device.version, device.script.mesh, None)
 
         async def opened() -> Link:
-            transport = self._network.transport(device.host)
+            transport = VirtualTransport(self._network, device.host)
             return await open_link(transport, device.host.at(PORT), hello, self.script.timing.dial_s)
 
         return Client(device.node_record(), opened, random.Random(0))

@@ -19,10 +19,12 @@ from mesh.spec import ModelSpec
 from mesh.types import NodeId, NodeRecord, ProtocolVersion, StageKey
 from simulator.compute import ComputedFrame, ModelledCompute
 from simulator.devices.processor import Processor
-from simulator.loop import STANDSTILL, Standstill, VirtualLoop
+from simulator.handles import STANDSTILL, Standstill
+from simulator.loop import VirtualLoop
 from simulator.network.discovery import VirtualMdns
 from simulator.network.hosts import Host
 from simulator.network.network import VirtualNetwork
+from simulator.network.transport import VirtualTransport
 from simulator.parts import Parts
 from simulator.profiles import device_profile
 from simulator.result import DeviceRecord
@@ -229,7 +231,7 @@ class VirtualDevice:
 
     async def _run_node(self, life: Life) -> None:
         around, specs = self._around, self._specs()
-        transport = around.network.transport(self.host)
+        transport = VirtualTransport(around.network, self.host)
         listener = await transport.listen(self.host.at(PORT))
         discovery = around.mdns.discovery(self.host)
         maths = around.parts.maths(specs)

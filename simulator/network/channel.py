@@ -11,18 +11,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVarTuple
 
 from mesh.errors import ChannelClosed
 from mesh.inbox import Inbox
 from mesh.ports import check_message_size
 from simulator.network.hosts import Host, Path
-from simulator.network.rules import Altered, Later, Lossier, Lost, Packet, Slower
+from simulator.network.rules import Altered, Later, Lossier, Lost, Packet, Rule, Slower
 from simulator.network.sharing import PACKET_BYTES, Use, pass_packet
 
-if TYPE_CHECKING:
-    from simulator.network.network import VirtualNetwork
+Ts = TypeVarTuple("Ts")
 
 _IN_FLIGHT = 16  # messages under way or unread on one channel and direction; then its sender waits
 _FIRST_RETRY_S = 0.2  # Linux's least retransmission timeout
@@ -40,6 +40,52 @@ def retry_s(began_s: float, now_s: float) -> float:
         wait_s *= 2
         at_s += wait_s
     return at_s
+
+
+Observer = Callable[[float, float, tuple[int, int], bytes], None]
+"""Told of each message when it arrives: that time, when it was sent, the places of both hosts, the bytes."""
+
+
+class SetTimer(Protocol):
+    """Has something happen at a time, whatever becomes of the task that asks for it."""
+
+    def __call__(self, when: float, callback: Callable[[*Ts], object], *args: *Ts) -> asyncio.TimerHandle:
+        """Set it."""
+
+
+class Carrier(Protocol):
+    """What a channel needs of the network that it is on."""
+
+    now: Callable[[], float]
+    """Seconds of the loop's clock."""
+    at: SetTimer
+    rules: dict[Rule, None]
+    """In force now."""
+    path_version: int
+    """Rises when a path changes."""
+    observer: Observer | None
+    holding: dict[Pipe, None]
+    """Pipes whose messages cannot arrive."""
+    ends: dict[Host, dict[VirtualChannel, None]]
+    """Open channels, by the host whose end it is."""
+
+    def path(self, source: Host, target: Host) -> Path:
+        """The way from one host to another, as it is now."""
+
+    def dice(self, source: Host, target: Host) -> random.Random:
+        """What decides by chance of messages from one host to another."""
+
+    def is_blocked(self, source: Host, target: Host) -> bool:
+        """Whether nothing gets from one host to another now."""
+
+    def start_flow(self, uses: tuple[Use, ...], num_bytes: int, done: Callable[[], None]) -> None:
+        """Put a large message on its way."""
+
+    def refuse(self, pipe: Pipe) -> None:
+        """The agent that a message was for is gone: its system says so to the sender's."""
+
+    def reset(self, pipe: Pipe) -> None:
+        """Break the channel of a pipe at both ends."""
 
 
 class Pipe:
@@ -64,7 +110,7 @@ class Pipe:
         "target",
     )
 
-    def __init__(self, network: VirtualNetwork, source: Host, target: Host) -> None:
+    def __init__(self, network: Carrier, source: Host, target: Host) -> None:
         self.source = source
         self.target = target
         self.sink: VirtualChannel
@@ -207,7 +253,7 @@ class VirtualChannel:
         "peer",
     )
 
-    def __init__(self, network: VirtualNetwork, host: Host, outgoing: Pipe, source: Pipe) -> None:
+    def __init__(self, network: Carrier, host: Host, outgoing: Pipe, source: Pipe) -> None:
         self.host = host
         self.peer: VirtualChannel
         self.incoming: Inbox[bytes] = Inbox(_IN_FLIGHT)

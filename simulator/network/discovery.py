@@ -9,16 +9,13 @@ outlive a node that vanishes: for hours, as its pointer does in zeroconf, which 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING
 
 from mesh.errors import ChannelClosed
 from mesh.inbox import Inbox
 from mesh.ports import Appeared, Sighting, Vanished
 from mesh.types import NodeId, NodeRecord
 from simulator.network.hosts import Host, Lan
-
-if TYPE_CHECKING:
-    from simulator.network.network import VirtualNetwork
+from simulator.network.network import VirtualNetwork
 
 _UNREAD = 1024  # sightings that a watcher has not taken yet
 _ANSWER_S = (0.02, 0.12)  # a shared record is answered after 20 to 120 ms (RFC 6762, 6)

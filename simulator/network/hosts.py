@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from mesh.types import Address
-from simulator.loop import Standstill
+from simulator.handles import Standstill
 from simulator.network.sharing import Medium, Use
 from simulator.script import LinkScript, PathScript
 

@@ -28,7 +28,7 @@ class IdealNetwork(VirtualNetwork):
 
     def transport_at(self, address: str) -> VirtualTransport:
         """Return the Transport of a host."""
-        return self.transport(self.host(address))
+        return VirtualTransport(self, self.host(address))
 
     def discovery_at(self, address: str) -> VirtualDiscovery:
         """Return the Discovery of a host."""

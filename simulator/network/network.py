@@ -16,11 +16,10 @@ from typing import Protocol, TypeVarTuple
 from mesh.errors import AddressInUse
 from mesh.types import Address
 from simulator.loop import VirtualLoop
-from simulator.network.channel import Pipe, VirtualChannel, retry_s
+from simulator.network.channel import Observer, Pipe, SetTimer, VirtualChannel, retry_s
 from simulator.network.hosts import Host, Lan, Path, direct_path, own_path, path_by_lan
 from simulator.network.rules import Rule, Way
 from simulator.network.sharing import Medium, Sharing, Use
-from simulator.network.transport import VirtualListener, VirtualTransport
 from simulator.script import LinkScript, PathScript
 
 Ts = TypeVarTuple("Ts")
@@ -37,15 +36,11 @@ class Obstacle:
     """Whether what was sent meanwhile arrives as soon as it is gone, and not when it is tried again."""
 
 
-Observer = Callable[[float, float, tuple[int, int], bytes], None]
-"""Told of each message when it arrives: that time, when it was sent, the places of both hosts, the bytes."""
+class Door(Protocol):
+    """Somebody who listens at an address."""
 
-
-class SetTimer(Protocol):
-    """Has something happen at a time, whatever becomes of the task that asks for it."""
-
-    def __call__(self, when: float, callback: Callable[[*Ts], object], *args: *Ts) -> asyncio.TimerHandle:
-        """Set it."""
+    def take(self, source: Host) -> VirtualChannel:
+        """Make a channel for a dialler and return its end of it; raise PeerUnreachable."""
 
 
 class VirtualNetwork:
@@ -58,7 +53,8 @@ class VirtualNetwork:
         self.hosts: dict[str, Host] = {}
         """By address."""
         self.lans: dict[str, Lan] = {}
-        self.listeners: dict[Address, VirtualListener] = {}
+        self.doors: dict[Address, Door] = {}
+        """Who listens where."""
         self.ends: dict[Host, dict[VirtualChannel, None]] = {}
         """Open channels, by the host whose end it is."""
         self.holding: dict[Pipe, None] = {}
@@ -96,10 +92,6 @@ class VirtualNetwork:
     def add_path(self, script: PathScript) -> None:
         """Give two hosts, by name, a way of their own in one direction; before anything is sent."""
         self._direct[script.source, script.target] = script
-
-    def transport(self, host: Host) -> VirtualTransport:
-        """Return the Transport of one life of a host's agent."""
-        return VirtualTransport(self, host)
 
     def path(self, source: Host, target: Host) -> Path:
         """The way from one host to another, as it is now."""
@@ -200,8 +192,8 @@ class VirtualNetwork:
     def end_life(self, host: Host, *, is_told: bool) -> None:
         """End what a host's agent had open; peers are told by its system, or find out by themselves."""
         host.boot += 1
-        for address in [address for address in self.listeners if address.host == host.address]:
-            del self.listeners[address]
+        for address in [address for address in self.doors if address.host == host.address]:
+            del self.doors[address]
         for end in tuple(self.ends.get(host, ())):
             end.cut()
             peer = end.peer
@@ -210,15 +202,14 @@ class VirtualNetwork:
 
     # What passes
 
-    def bind(self, host: Host, port: int) -> VirtualListener:
-        """Take an address; port 0 takes a free one."""
+    def free_address(self, host: Host, port: int) -> Address:
+        """Return an address that nobody listens at; port 0 takes a free one. Raises AddressInUse."""
         if port == 0:
             port, self._next_port = self._next_port, self._next_port + 1
         address = host.at(port)
-        if address in self.listeners:
+        if address in self.doors:
             raise AddressInUse(f"another program listens on {address}; choose another port")
-        listener = self.listeners[address] = VirtualListener(self, host, address)
-        return listener
+        return address
 
     def connect(self, source: Host, target: Host) -> tuple[VirtualChannel, VirtualChannel]:
         """Make a channel and return both its ends."""

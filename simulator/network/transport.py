@@ -7,16 +7,13 @@ shaped link): for the connection, for HTTP/2's settings, and for the greeting of
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from mesh.errors import BadSetting, PeerUnreachable
 from mesh.inbox import Inbox
 from mesh.types import Address
 from simulator.network.channel import VirtualChannel
 from simulator.network.hosts import Host
-
-if TYPE_CHECKING:
-    from simulator.network.network import VirtualNetwork
+from simulator.network.network import VirtualNetwork
 
 _ROUND_TRIPS = 3  # of a dial
 _BACKLOG = 64  # channels that a listener has not taken up yet
@@ -38,11 +35,6 @@ class VirtualListener:
         """Where it listens."""
         return self._address
 
-    @property
-    def host(self) -> Host:
-        """On which host."""
-        return self._host
-
     def take(self, source: Host) -> VirtualChannel:
         """Make a channel for a dialler and queue its other end for `accept`."""
         if len(self._accepted) >= _BACKLOG:
@@ -59,8 +51,8 @@ class VirtualListener:
 
     async def close(self) -> None:
         """Stop listening; see the port."""
-        if self._network.listeners.get(self._address) is self:
-            del self._network.listeners[self._address]
+        if self._network.doors.get(self._address) is self:
+            del self._network.doors[self._address]
         self._accepted.close("the listener is closed")
         self._accepted.clear()
         for channel in self._channels:
@@ -79,7 +71,10 @@ class VirtualTransport:
         """Start listening; see the port."""
         if address.host != self._host.address:
             raise BadSetting(f"cannot listen on {address}: this host is {self._host.address}")
-        return self._network.bind(self._host, address.port)
+        free = self._network.free_address(self._host, address.port)
+        listener = VirtualListener(self._network, self._host, free)
+        self._network.doors[free] = listener
+        return listener
 
     async def dial(self, address: Address) -> VirtualChannel:
         """Open a channel; see the port."""
@@ -91,10 +86,10 @@ class VirtualTransport:
         there, back = network.path(source, target), network.path(target, source)
         overhead_s = 2 * (source.message_overhead_s + target.message_overhead_s)
         await asyncio.sleep(_ROUND_TRIPS * (there.delay_s + back.delay_s) + overhead_s)
-        listener = network.listeners.get(address)
-        if listener is None or source.boot != self._boot:
+        door = network.doors.get(address)
+        if door is None or source.boot != self._boot:
             raise PeerUnreachable(f"nobody answers at {address}")
-        return listener.take(source)
+        return door.take(source)
 
     async def _reach(self, target: Host) -> None:
         """Wait until the way is free and the process answers, as a system does that tries again and again."""

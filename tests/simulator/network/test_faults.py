@@ -11,6 +11,7 @@ from mesh.errors import ChannelClosed, PeerUnreachable
 from mesh.types import Address
 from simulator.loop import run
 from simulator.network.rules import Later, Lossier, Lost, Slower, Way, always, corrupted, sometimes
+from simulator.network.transport import VirtualTransport
 from tests.simulator.network.worlds import CABLE, RADIO, a_lan, add, arrivals, host, joined, now
 
 DELAY_S = 2 * CABLE.delay_s
@@ -93,7 +94,7 @@ def test_a_dial_to_a_host_without_a_listener_is_refused_and_to_nobody_too() -> N
         network = a_lan("a", "b")
         for address in (Address("10.0.0.2", 7070), Address("10.9.9.9", 7070)):
             with pytest.raises(PeerUnreachable, match="nobody answers"):
-                await network.transport(host(network, "a")).dial(address)
+                await VirtualTransport(network, host(network, "a")).dial(address)
 
     run(main())
 
@@ -157,7 +158,7 @@ def test_a_paused_process_keeps_its_channels_and_answers_no_dial() -> None:
         await sender.send(b"waits")
         try:
             async with asyncio.timeout(30):
-                await network.transport(host(network, "a")).dial(b.at(49152))
+                await VirtualTransport(network, host(network, "a")).dial(b.at(49152))
             dialled = True
         except TimeoutError:
             dialled = False

@@ -7,6 +7,7 @@ import asyncio
 from mesh.ports import Channel
 from simulator.network.hosts import Host
 from simulator.network.network import VirtualNetwork
+from simulator.network.transport import VirtualTransport
 from simulator.script import LinkScript
 
 CABLE = LinkScript("cable", is_shared=False, up_rate_bps=8e6, down_rate_bps=8e6, delay_s=0.005)
@@ -35,8 +36,8 @@ def host(network: VirtualNetwork, name: str) -> Host:
 async def joined(network: VirtualNetwork, source: str, target: str) -> tuple[Channel, Channel]:
     """Open a channel and return both its ends, the dialler's first."""
     there = host(network, target)
-    listener = await network.transport(there).listen(there.at(0))
-    dialled = await network.transport(host(network, source)).dial(listener.address)
+    listener = await VirtualTransport(network, there).listen(there.at(0))
+    dialled = await VirtualTransport(network, host(network, source)).dial(listener.address)
     return dialled, await listener.accept()
 
 
