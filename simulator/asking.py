@@ -50,6 +50,9 @@ class Asked:
 
     script: RequestScript
     asked_s: float = 0.0
+    """Start of the first attempt."""
+    tried_s: float = 0.0
+    """Start of the last one."""
     num_attempts: int = 0
     tokens: list[int] = field(default_factory=list)
     times_s: list[float] = field(default_factory=list)
@@ -72,11 +75,12 @@ class Asked:
     @property
     def heard_s(self) -> float:
         """When the last attempt was last heard of."""
-        return self.times_s[-1] if self.times_s else self.asked_s
+        return self.times_s[-1] if self.times_s else self.tried_s
 
     def begin(self, now_s: float) -> None:
         """Start an attempt."""
-        self.asked_s, self.num_attempts = now_s, self.num_attempts + 1
+        self.asked_s = self.asked_s if self.num_attempts else now_s
+        self.tried_s, self.num_attempts = now_s, self.num_attempts + 1
         self.tokens, self.times_s = [], []
         self.ended_s = self.error = None
 
@@ -86,6 +90,7 @@ class Asked:
             number=self.script.number,
             device=self.script.device,
             asked_s=self.asked_s,
+            tried_s=self.tried_s,
             token_times_s=tuple(self.times_s),
             ended_s=self.ended_s,
             error=self.error,

@@ -141,11 +141,23 @@ class Faults:
         self._trace.add(self._loop.time(), kind, device, kind_of_fault=fault.kind.value, text=describe(fault))
 
 
+_AMOUNTS = {
+    FaultKind.SLOW: "{:g} times",
+    FaultKind.HEAT: "{:g} °C",
+    FaultKind.DELAY: "{:g} s",
+    FaultKind.SLOW_LINK: "{:g} times",
+    FaultKind.LOSS: "{:.3g} of the packets",
+    FaultKind.DROP: "{:.3g} of the messages",
+    FaultKind.CORRUPT: "{:.3g} of the messages",
+    FaultKind.FADE: "to {:.2g} of the signal",
+}
+
+
 def describe(fault: Fault) -> str:
     """Say in words what befalls whom."""
     whom = ", ".join(fault.devices) or fault.lan or "everybody"
     toward = f" toward {', '.join(fault.toward)}" if fault.toward else ""
-    amount = f" {fault.amount:g}" if fault.amount else ""
+    amount = f" {_AMOUNTS.get(fault.kind, '{:g}').format(fault.amount)}" if fault.amount else ""
     lasting = f" for {fault.for_s:g} s" if fault.for_s is not None else ""
     return f"{fault.kind.value.replace('_', ' ')}{amount}: {whom}{toward}{lasting}"
 

@@ -34,10 +34,10 @@ class Invariants:
         self._complain = complain
         self._references: dict[int, Answer | None] = {}
 
-    def broken(self, name: Invariant, text: str, traceback: str | None = None) -> None:
+    def broken(self, name: Invariant, text: str, cause: str = "", traceback: str | None = None) -> None:
         """Complain of an invariant, if the script names it."""
         if name in self._watched:
-            self._complain(Complaint(name, self._now_s(), text, traceback))
+            self._complain(Complaint(name, self._now_s(), text, traceback, cause))
 
     def token(self, asked: Asked, token: int) -> None:
         """A token has come."""

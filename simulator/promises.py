@@ -24,6 +24,15 @@ _LONGEST_GAP_S = 4.0
 
 
 @dataclass(frozen=True, slots=True)
+class Wrong:
+    """Why a promise is not met yet."""
+
+    cause: str
+    """What two failures have in common; see Complaint."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Household:
     """What promises are about."""
 
@@ -36,25 +45,28 @@ class Household:
 async def keep(promise: Promise, household: Household, from_s: float) -> Complaint | None:
     """Wait until a promise is met (None) or its time is over; `from_s` is when its time began."""
     look, over_s = _LOOKS[promise.name], from_s + promise.within_s
-    gap_s, wrong = _FIRST_LOOK_S, ""
+    gap_s, wrong = _FIRST_LOOK_S, Wrong("no_time", "there was no time")
     while household.now_s() < over_s:
         await asyncio.sleep(min(gap_s, over_s - household.now_s()))
-        wrong = await look(household, over_s)
-        if not wrong:
+        seen = await look(household, over_s)
+        if seen is None:
             return None
+        wrong = seen
         gap_s = min(2 * gap_s, _LONGEST_GAP_S)
-    return Complaint(promise.name, household.now_s(), f"not within {promise.within_s:g} s: {wrong}")
+    text = f"not within {promise.within_s:g} s: {wrong.text}"
+    return Complaint(promise.name, household.now_s(), text, cause=wrong.cause)
 
 
-async def _answered(household: Household, over_s: float) -> str:
+async def _answered(household: Household, over_s: float) -> Wrong | None:
     """Whoever asks after the time is over was promised nothing."""
     in_time = [a for a in household.requests if a.script.asks_again and a.script.at_s < over_s]
     waiting = [a for a in in_time if not a.is_answered]
     if not waiting:
-        return ""
+        return None
     first = waiting[0]
     whose = f"request {first.script.number} on {first.script.device}"
-    return f"{whose} {_state(first)}{_and_others(len(waiting) - 1)}"
+    text = f"{whose} {_state(first)}{_and_others(len(waiting) - 1)}"
+    return Wrong(first.error or "under_way", text)
 
 
 def _state(asked: Asked) -> str:
@@ -66,7 +78,7 @@ def _state(asked: Asked) -> str:
     return f"is under way {since}, {len(asked.tokens)} tokens so far"
 
 
-async def _converged(household: Household, _: float) -> str:
+async def _converged(household: Household, _: float) -> Wrong | None:
     expected: dict[tuple[str, int], frozenset[str]] = {}
     for device in household.devices:
         if device.is_running:
@@ -79,7 +91,7 @@ async def _converged(household: Household, _: float) -> str:
             there = expected[device.script.mesh, device.version.major]
             if seen != there:
                 wrong.append(_difference(device.name, seen, there))
-    return wrong[0] + _and_others(len(wrong) - 1) if wrong else ""
+    return Wrong("views_differ", wrong[0] + _and_others(len(wrong) - 1)) if wrong else None
 
 
 async def _seen_alive(device: VirtualDevice, open_client: OpenClient) -> frozenset[str] | str:
@@ -100,24 +112,24 @@ def _difference(name: str, seen: frozenset[str] | str, expected: frozenset[str])
     return f"{name} {' and '.join(parts)}"
 
 
-async def _nothing_allotted(household: Household, _: float) -> str:
+async def _nothing_allotted(household: Household, _: float) -> Wrong | None:
     if any(asked.is_under_way for asked in household.requests):
-        return "requests are still under way"
+        return Wrong("under_way", "requests are still under way")
     holding = [d for d in household.devices if d.compute is not None and d.compute.num_open]
     if not holding:
-        return ""
+        return None
     first = holding[0]
     num_open = first.compute.num_open if first.compute else 0
-    return f"{first.name} holds {num_open} caches" + _and_others(len(holding) - 1)
+    return Wrong("caches", f"{first.name} holds {num_open} caches" + _and_others(len(holding) - 1))
 
 
 def _and_others(num_others: int) -> str:
     return f", and {num_others} more" if num_others > 0 else ""
 
 
-_LOOKS: dict[str, Callable[[Household, float], Awaitable[str]]] = {
+_LOOKS: dict[str, Callable[[Household, float], Awaitable[Wrong | None]]] = {
     PromiseName.ANSWERED: _answered,
     PromiseName.CONVERGED: _converged,
     PromiseName.NOTHING_ALLOTTED: _nothing_allotted,
 }
-"""Each says what is still wrong, or nothing."""
+"""Each says what is still wrong; None where nothing is."""

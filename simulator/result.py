@@ -34,6 +34,8 @@ class Complaint:
     """One line that says what was seen and what should have been."""
     traceback: str | None = None
     """Of an exception inside a role."""
+    cause: str = ""
+    """What two failures of one name have in common, for instance the code of an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class RequestRecord:
     number: int
     device: str
     asked_s: float
-    """Start of the last attempt."""
+    """Start of the first attempt."""
     token_times_s: tuple[float, ...]
     """When each token of the last attempt came to the client."""
     ended_s: float | None
@@ -53,6 +55,8 @@ class RequestRecord:
     num_attempts: int
     num_prompt_tokens: int = 0
     num_stages: int = 0
+    tried_s: float = 0.0
+    """Start of the last attempt."""
 
     @property
     def is_answered(self) -> bool:
@@ -61,7 +65,7 @@ class RequestRecord:
 
     @property
     def ttft_s(self) -> float | None:
-        """Seconds from asking to the first token."""
+        """Seconds from the first asking to the first token of the last attempt: what somebody waited."""
         return self.token_times_s[0] - self.asked_s if self.token_times_s else None
 
     @property

@@ -140,9 +140,12 @@ def _over_budget(script: Script, figures: Figures, now_s: float) -> Iterator[Com
     for budget in script.budgets:
         assert budget.figure in known, budget.figure
         value = getattr(figures, budget.figure)
-        if value is not None and value > budget.limit:
+        if value is None and figures.num_requests:
+            text = f"{budget.figure} could not be measured: no token came"
+            yield Complaint(budget.figure, now_s, text, cause="unmeasured")
+        elif value is not None and value > budget.limit:
             text = f"{budget.figure} is {value:g}, the budget {budget.limit:g}"
-            yield Complaint(budget.figure, now_s, text)
+            yield Complaint(budget.figure, now_s, text, cause="exceeded")
 
 
 def _quiet(_: float) -> None:

@@ -48,7 +48,7 @@ class World:
         self.invariants = Invariants(script, parts, loop.time, self.complain)
         self._tasks = tasks
         self._is_closed = False
-        seed = f"{script.scenario}/{script.seed}"
+        seed = str(script.seed)
         self._network = VirtualNetwork(seed, observer=self.trace.message)
         self._around = Surroundings(
             loop=loop,
@@ -164,7 +164,7 @@ class World:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         text = f"{type(error).__name__} in a role of {device}: {error}"
-        self.invariants.broken(Invariant.NO_ROLE_FAILED, text, lines)
+        self.invariants.broken(Invariant.NO_ROLE_FAILED, text, type(error).__name__, lines)
 
     def _make_devices(self) -> dict[str, VirtualDevice]:
         for lan in self.script.lans:

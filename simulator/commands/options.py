@@ -16,7 +16,7 @@ import click
 
 from mesh.errors import BadSetting
 from simulator.result import RunResult
-from simulator.search.replay import save
+from simulator.search.replay import SUFFIX, save
 
 MAX_SEED = 2**64 - 1
 _MAX_SEEDS = 10_000_000
@@ -35,16 +35,28 @@ class Seeds(click.ParamType[range]):
         if not (first.isascii() and first.isdecimal() and end.isascii() and end.isdecimal()):
             self.fail(f"'{value[:60]}' are no seeds; write A:B, for instance 0:500 for the seeds 0 to 499")
         seeds = range(int(first[:30]), int(end[:30]))
-        if not 0 < len(seeds) <= _MAX_SEEDS or seeds[-1] > MAX_SEED:
+        if not 0 < seeds.stop - seeds.start <= _MAX_SEEDS or seeds[-1] > MAX_SEED:
             self.fail(f"'{value[:60]}' are no seeds; B must be above A, by at most {_MAX_SEEDS:,}")
         return seeds
 
 
 def _to_be_written(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
     """Refuse a file that cannot be written before an hour is spent on what belongs in it."""
+    if path is not None and not path.name:
+        raise BadSetting(f"'{path}' names no file to write; give one, for instance run{SUFFIX}")
     if path is not None and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
         raise BadSetting(f"cannot write {path}: {path.parent} is no folder that you may write to")
     return path
+
+
+def must_differ(*paths: Path | None) -> None:
+    """Refuse to write one file twice, or over what is read; raises BadSetting."""
+    named = [path.resolve() for path in paths if path is not None]
+    for path in named:
+        if named.count(path) > 1:
+            raise BadSetting(
+                f"{path.name} is named twice, and one would replace the other; name another file"
+            )
 
 
 def file_option(name: str, about: str) -> Callable[[Callable[..., object]], Callable[..., object]]:
@@ -64,6 +76,10 @@ class Reports:
     report: Path | None = None
     trace: Path | None = None
     recording: Path | None = None
+
+    def must_not_replace(self, *inputs: Path) -> None:
+        """Refuse to write over what is read, or two things into one file; raises BadSetting."""
+        must_differ(*inputs, self.report, self.trace, self.recording)
 
     def write(self, result: RunResult, maths: str, again: str) -> None:
         """Write those that were asked for; `again` repeats the run. Raises BadSetting where one cannot be."""

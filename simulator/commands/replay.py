@@ -21,6 +21,7 @@ from simulator.search.replay import read, recording_of
 @json_option
 def command(file: Path, reports: Reports, as_json: bool) -> int:
     """Run the script in FILE again, and say whether the run is the same."""
+    reports.must_not_replace(file)
     recording = read(file)
     again = command_line("replay", str(file))
     result = run_with_bar(recording.script, Maths(recording.maths))

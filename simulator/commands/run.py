@@ -39,6 +39,7 @@ def command(  # noqa: PLR0913  an option each
     """Run SCENARIO, a name of `mesh-sim list` or a file, once."""
     if processes and save_to:
         raise BadSetting("--save and --processes exclude each other; no run of real processes comes again")
+    replace(reports, recording=save_to).must_not_replace(Path(scenario))
     script = script_of(scenario, seed)
     chosen = Maths(maths)
     result = run_in_real_processes(script) if processes else run_with_bar(script, chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -27,6 +28,7 @@ from simulator.search.shrink import MAX_RUNS, Shrunk, Stage, shrink
 @json_option
 def command(file: Path, save_to: Path | None, max_runs: int, reports: Reports, as_json: bool) -> None:
     """Leave devices, faults and requests out of the run in FILE as long as it fails in the same way."""
+    replace(reports, recording=save_to).must_not_replace(file)
     recording = read(file)
     shrunk = _shrunk(file, recording, max_runs)
     path = save_to or file.with_name(f"{file.name.removesuffix(SUFFIX)}-small{SUFFIX}")

@@ -14,7 +14,7 @@ import click
 from mesh.errors import BadSetting
 from simulator.commands.bars import bar
 from simulator.commands.engine import trial_of
-from simulator.commands.options import Seeds, file_option, json_option
+from simulator.commands.options import Seeds, file_option, json_option, must_differ
 from simulator.commands.present import print_json
 from simulator.commands.swept import exit_code, sweep_json, sweep_words
 from simulator.search.replay import SUFFIX, save
@@ -45,6 +45,7 @@ def command(  # noqa: PLR0913  an option each
     """Run SCENARIO with each of the seeds, and list those that fail."""
     if jobs and ray_address:
         raise BadSetting("--jobs and --ray exclude each other; Ray knows how many runs its machines can bear")
+    must_differ(Path(scenario), save_to)
     trial = trial_of(scenario)
     trial.script_of(seeds[0])  # what is wrong with the scenario is wrong with every seed
     result = _swept(scenario, trial, seeds, _place(jobs, ray_address))

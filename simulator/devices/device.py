@@ -122,6 +122,7 @@ class VirtualDevice:
             self._num_disks += 1
             self._has_models = False
         self._incarnation += 1
+        self.processor.switch(self._now_s(), is_on=True)
         self.host.is_on = True
         self.host.standstill = Standstill()
         self._around.network.look_again()
@@ -147,6 +148,7 @@ class VirtualDevice:
 
     def power_off(self) -> None:
         """Take the device away without a word."""
+        self.processor.switch(self._now_s(), is_on=False)
         self.host.is_on = False
         self._end("power_off", is_told=False)
 

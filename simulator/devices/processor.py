@@ -104,6 +104,7 @@ class Processor:
         self._slow_factor = 1.0
         self._busy_until_s = began_s
         self._is_on_battery = battery_level is not None
+        self._is_off = False
         self._costs: dict[StageKey, StageCost] = {}
         self._state = ProcessorState(
             at_s=began_s,
@@ -157,6 +158,12 @@ class Processor:
             raise BadSetting(f"a device cannot be slower by a factor of {factor:g}; it must be above 0")
         self._slow_factor = factor
 
+    def switch(self, now_s: float, *, is_on: bool) -> None:
+        """Switch the device on or off; off, it draws nothing and does nothing."""
+        self._settle(now_s)
+        self._is_off = not is_on
+        self._busy_until_s = min(self._busy_until_s, now_s)
+
     def surround(self, now_s: float, degrees_c: float) -> None:
         """Set the temperature of the surroundings."""
         self._settle(now_s)
@@ -182,7 +189,7 @@ class Processor:
     def _after(self, state: ProcessorState, now_s: float, *, is_busy: bool) -> ProcessorState:
         """Return the state after a time of nothing but work, or nothing but rest."""
         seconds = now_s - state.at_s
-        power_w = self._power_w(state.heat, is_busy=is_busy)
+        power_w = 0.0 if self._is_off else self._power_w(state.heat, is_busy=is_busy)
         battery, thermal, warmth = state.battery, self.profile.thermal, state.warmth
         if battery and self._is_on_battery:
             battery = battery.drained(power_w * seconds)

@@ -87,8 +87,7 @@ def table(comparisons: Sequence[Comparison]) -> str:
 
 
 def _row(one: Comparison) -> str:
-    limit = "" if one.limit is None else f"{one.limit:.0%}"
     mark = "" if one.is_close else "  too far"
     times = f"{one.predicted_s * 1000:9.1f} ms {one.measured_s * 1000:9.1f} ms"
     name = one.metric.replace("_", " ")
-    return f"{one.scenario:16} {name:28} {times} {one.error:+8.1%}  {limit:>5}{mark}".rstrip()
+    return f"{one.scenario:16} {name:28} {times} {one.error:+8.1%}  {one.limit:>5.0%}{mark}".rstrip()

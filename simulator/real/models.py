@@ -13,7 +13,7 @@ from pathlib import Path
 
 import platformdirs
 
-from mesh.errors import BadSetting, MeshError, ModelNotPulled
+from mesh.errors import ModelNotPulled, UnknownModel
 from mesh.model.families import model_spec
 from mesh.model.gguf import GgufFile
 from mesh.model.text import GgufTextCodec
@@ -67,11 +67,11 @@ class ModelFiles:
         return self._store.by_digest(digest)
 
     def specs(self, models: Sequence[str]) -> tuple[ModelSpec, ...]:
-        """Shapes of models by name; raise BadSetting for one that is not on this machine."""
+        """Shapes of models by name; raise ModelNotPulled or UnknownModel where a file is not here."""
         try:
             return tuple(self.spec(self.digest(model)) for model in models)
-        except MeshError as error:
-            raise BadSetting(f"the real maths needs the model's file: {error}") from error
+        except (ModelNotPulled, UnknownModel) as error:
+            raise type(error)(f"this run needs the model's file: {error}") from error
 
 
 class FileLibrary:

@@ -94,7 +94,7 @@ def _distributions(result: RunResult) -> tuple[charts.Distribution, ...]:
     first = (request.ttft_s for request in result.requests if request.ttft_s is not None)
     return (
         charts.distribution("Time to first token", "request", first),
-        charts.distribution("Time per token", "gap", _gaps_s(result)),
+        charts.distribution("From one token to the next", "gap", _gaps_s(result)),
     )
 
 

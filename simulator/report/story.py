@@ -61,9 +61,8 @@ def tell(result: RunResult, again: str | None = None) -> str:
 def sum_up(result: RunResult) -> str:
     """Return the figures of a run in a few lines."""
     figures = result.figures
-    asked = f"{figures.num_requests:,} asked, {figures.num_answered:,} answered"
     rows = [
-        ("requests", f"{asked}, {figures.num_failed:,} failed; {count(figures.num_tokens, 'token')}"),
+        ("requests", f"{_requests(result)}; {count(figures.num_tokens, 'token')}"),
         ("first token", _middle_and_most(figures.ttft_p50_s, figures.ttft_max_s)),
         ("per token", _middle_and_most(figures.tpot_p50_s, figures.tpot_max_s)),
         ("network", f"{count(figures.num_messages, 'message')}, {size(figures.num_bytes)}"),
@@ -72,6 +71,17 @@ def sum_up(result: RunResult) -> str:
         ("digest", result.digest),
     ]
     return "\n".join([_heading(result), *(f"  {name:<12} {said}" for name, said in rows)])
+
+
+def _requests(result: RunResult) -> str:
+    figures = result.figures
+    parts = [f"{figures.num_requests:,} asked", f"{figures.num_answered:,} answered"]
+    parts.append(f"{figures.num_failed:,} failed")
+    under_way = figures.num_requests - figures.num_answered - figures.num_failed
+    parts += [f"{under_way:,} still under way"] if under_way else []
+    again = sum(request.num_attempts - 1 for request in result.requests)
+    parts += [f"{again:,} asked again"] if again else []
+    return ", ".join(parts)
 
 
 def _heading(result: RunResult) -> str:

@@ -45,13 +45,14 @@ def _check_times(scenario: Scenario) -> None:
         "random faults ask for progress afterwards: add [[eventually]] with promise and within",
     )
     require(healed_s <= end_s, ("heal",), f"the healing at {healed_s:g} s is after the end at {end_s:g} s")
+    nothing_s = scenario.heal is not None and healed_s <= 0
+    require(not nothing_s, ("heal",), "everything is healed at 0 s, so nothing can happen; heal later")
     seen: set[PromiseName] = set()
     for index, pledge in enumerate(scenario.eventually):
         place = ("eventually", index)
         require(pledge.promise not in seen, place, f"'{pledge.promise.value}' is promised twice")
         seen.add(pledge.promise)
         _check_pledge(scenario, (*place, "within"), pledge.promise, pledge.within)
-    require(healed_s > 0, ("heal",), "everything is healed at 0 s, so nothing can happen; heal later")
     _check_timing(scenario)
 
 

@@ -94,6 +94,8 @@ def _shipped(name: str) -> Scenario:
 
 
 def _read(path: Path) -> str:
+    if path.exists() and not path.is_dir() and not path.is_file():
+        raise BadSetting(f"{_one_line(str(path))} is no regular file; name a scenario's file")
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST_BYTES + 1)
@@ -105,7 +107,7 @@ def _read(path: Path) -> str:
     if len(content) > _LARGEST_BYTES:
         raise BadSetting(f"{path} has over {_LARGEST_BYTES >> 20} MiB and is no scenario")
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")  # some editors put a mark before the text
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise BadSetting(f"{path}:{line}: the file is not UTF-8; save it as UTF-8") from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from simulator.profiles import device_profile
 from simulator.scenario.kinds import AMOUNT_KEYS, ENDED_BY, MOMENTARY, STANDSTILLS, keys_of
 from simulator.scenario.names import Roster
 from simulator.scenario.schema import DEEDS, Scenario, Step, Undo
@@ -39,6 +40,11 @@ class _Story:
     open: list[Fault] = field(default_factory=list)
     """Those that have no end yet."""
 
+    def _check_batteries(self, place: Place, deed: Deed, names: tuple[str, ...]) -> None:
+        for name in names if deed is FaultKind.UNPLUG else ():
+            if device_profile(self.roster.tables[name].profile).battery is None:
+                raise Wrong((*place, "devices"), f"{name} has no battery, so it cannot be unplugged")
+
     def take(self, place: Place, step: Step) -> None:
         """Add a step."""
         deed = _deed(place, step)
@@ -53,6 +59,7 @@ class _Story:
         elif not step.devices:
             raise Wrong(place, f"{deed.value} needs devices: whom does it befall? ('any' means all)")
         elif devices:
+            self._check_batteries(place, deed, devices)
             toward = self.roster.pick(step.toward, self.prefix, (*place, "toward"))
             _check_sides(place, devices, toward)
             fault = _fault(step, deed, self.scenario.healed_s)

@@ -105,6 +105,8 @@ def read(path: Path) -> Recording:
 
 
 def _content(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        raise BadSetting(f"{path} is no regular file; name a recording")
     try:
         return path.read_bytes()
     except OSError as error:

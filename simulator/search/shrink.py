@@ -70,12 +70,12 @@ def shrink(
     max_runs: int = MAX_RUNS,
     progress: Callable[[Stage], None] | None = None,
 ) -> Shrunk:
-    """Make a script smaller as long as a complaint of that name remains.
+    """Make a script smaller as long as a complaint of that name and cause remains.
 
     Raises BadSetting where the script itself does not fail so.
     """
     first = run(script)
-    complaint = _complaint(first, name)
+    complaint = next((complaint for complaint in first.complaints if complaint.name == name), None)
     if complaint is None:
         raise BadSetting(
             f"the run does not fail of '{name}' now, so there is nothing to shrink; "
@@ -106,8 +106,10 @@ def _without_one(script: Script) -> Iterator[Script]:
         yield with_requests(script, requests)
 
 
-def _complaint(result: RunResult, name: str) -> Complaint | None:
-    return next((complaint for complaint in result.complaints if complaint.name == name), None)
+def _alike(result: RunResult, known: Complaint) -> Complaint | None:
+    """Return a run's complaint that is of the same name and cause: what fails otherwise explains nothing."""
+    same = (c for c in result.complaints if (c.name, c.cause) == (known.name, known.cause))
+    return next(same, None)
 
 
 @dataclass(slots=True)
@@ -156,7 +158,7 @@ class _Search:
             result = self.run(script)
         except Exception:  # a script that cannot be run at all fails in another way
             return False
-        complaint = _complaint(result, self.complaint.name)
+        complaint = _alike(result, self.complaint)
         if complaint:
             self.smallest, self.complaint = result, complaint
         return complaint is not None

@@ -203,3 +203,37 @@ def test_a_model_that_nobody_knows_is_one_plain_error() -> None:
     script = a_script(replace(a_device("a"), models=("gpt-0",)))
     with pytest.raises(BadSetting, match="gpt-0"):
         run_script(script)
+
+
+def test_who_asks_again_has_waited_since_the_first_time() -> None:
+    fault = Fault(1.0, FaultKind.POWER_OFF, ("a",), for_s=10.0)
+    asks = a_request(device="a", at_s=2.0, asks_again=True)
+    [record] = run_script(a_script(*three(ROOMY), requests=(asks,), faults=(fault,))).requests
+    assert record.asked_s == 2.0
+    assert record.tried_s >= 11.0
+    assert record.num_attempts > 5
+    assert record.ttft_s is not None
+    assert record.ttft_s > 9.0
+
+
+def test_a_budget_for_what_was_never_seen_is_not_kept() -> None:
+    asks = a_request(model="tiny")
+    script = replace(
+        a_script(a_device("a"), requests=(asks,)), budgets=(Budget("ttft_max_s", 1.0),), always=()
+    )
+    result = run_script(script)
+    assert [complaint.text for complaint in result.complaints] == [
+        "ttft_max_s could not be measured: no token came"
+    ]
+
+
+def test_a_device_that_is_off_draws_nothing() -> None:
+    fault = Fault(10.0, FaultKind.POWER_OFF, ("a",))
+    result = run_script(a_script(a_device("a"), a_device("b"), faults=(fault,)))
+    off, on = result.devices
+    assert off.energy_j == pytest.approx(on.energy_j / 3, rel=0.01)
+
+
+def test_the_name_of_a_scenario_changes_nothing() -> None:
+    script = a_script(*three(), requests=(a_request(),))
+    assert run_script(script).digest == run_script(replace(script, scenario="another")).digest

@@ -171,3 +171,10 @@ def test_the_small_models_digest_is_that_of_the_catalogue() -> None:
 def test_every_profile_is_in_the_documentation(profile: DeviceProfile | LinkProfile) -> None:
     text = (Path(__file__).parents[3] / "docs" / "devices.md").read_text("utf-8")
     assert f"| `{profile.name}` |" in text
+
+
+def test_the_document_names_every_device_link_and_model() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "devices.md").read_text()
+    names = [device.name for device in device_profiles()] + [link.name for link in link_profiles()]
+    names += [spec.name for spec in model_specs()]
+    assert [name for name in names if f"`{name}`" not in text] == []

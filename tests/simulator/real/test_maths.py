@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mesh.errors import BadSetting, ModelNotPulled, UnknownModel
+from mesh.errors import ModelNotPulled, UnknownModel
 from mesh.ports import Sampled, Step
 from mesh.store.shelf import ModelStore
 from mesh.types import ChatMessage, Digest, Precision, Sampling, SessionId, Span, StageKey, TokenIds
@@ -54,7 +54,7 @@ async def test_the_library_reads_without_threads_what_the_device_has(files: Mode
 
 
 def test_a_model_without_a_file_is_one_clear_line(files: ModelFiles) -> None:
-    with pytest.raises(BadSetting, match="the real maths needs the model's file: no model 'tiny' is known"):
+    with pytest.raises(UnknownModel, match="this run needs the model's file: no model 'tiny' is known"):
         files.specs(["tiny"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,14 @@ WRONG = {
         BASE + STEP + "do = 'crsh'\n",
         "11: timeline.do: nothing is called 'crsh'; did you mean 'crash'?",
     ),
+    "no battery to run on": (
+        BASE + STEP + "do = 'unplug'\ndevices = 'tv'\n",
+        "12: timeline.devices: tv has no battery, so it cannot be unplugged",
+    ),
+    "nothing before the healing": (
+        TOP + "heal = '0s'\n" + DEVICES + '[[eventually]]\npromise = "answered"\nwithin = "8s"\n',
+        "3: heal: everything is healed at 0 s, so nothing can happen; heal later",
+    ),
     "a fault of nobody": (BASE + STEP + "do = 'crash'\n", "9: timeline: crash needs devices"),
     "a fault of an unknown device": (
         BASE + STEP + "do = 'crash'\ndevices = ['pc', 'phone']\n",
@@ -362,3 +371,16 @@ def test_an_unknown_scenario_is_told_with_the_nearest() -> None:
         load("evening_hom")
     with pytest.raises(BadSetting, match="no scenario is called 'zzz'; known are"):
         load("zzz")
+
+
+def test_a_byte_order_mark_is_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "party.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + BASE.encode())
+    assert load(path).name == "party"
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "party.toml"
+    os.mkfifo(path)
+    with pytest.raises(BadSetting, match="is no regular file"):
+        load(path)

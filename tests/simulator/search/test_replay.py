@@ -128,4 +128,4 @@ def test_a_whole_file_that_holds_no_run_is_damaged(tmp_path: Path) -> None:
 
 def test_a_missing_file_or_a_folder_is_one_line(tmp_path: Path) -> None:
     assert "No such file" in complaint(tmp_path / "gone.meshrun")
-    assert "cannot read" in complaint(tmp_path)
+    assert "is no regular file" in complaint(tmp_path)

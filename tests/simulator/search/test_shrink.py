@@ -85,6 +85,15 @@ def test_another_complaint_is_not_taken_for_ours() -> None:
     assert shrink(script_of(1), NAME, other_without_faults).result.script.faults
 
 
+def test_a_failure_of_another_cause_is_not_taken_for_ours() -> None:
+    def other_cause_without_faults(script: Script) -> RunResult:
+        if script.faults:
+            return run_with_bug(script)
+        return ended(script, [Complaint(NAME, 1.0, "x", cause="another")])
+
+    assert shrink(script_of(1), NAME, other_cause_without_faults).result.script.faults
+
+
 def test_a_script_that_cannot_run_is_not_taken_for_a_failure() -> None:
     def needs_four(script: Script) -> RunResult:
         if len(script.devices) < 4:
