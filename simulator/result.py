@@ -13,6 +13,9 @@ from statistics import median
 from simulator.script import Script
 from simulator.trace import Event
 
+REAL_DIGEST = "real"
+"""In place of a digest, of a run of real processes: no two are the same."""
+
 
 class Verdict(StrEnum):
     """How a run ended."""

@@ -54,9 +54,9 @@ def run_with_bar(script: Script, maths: Maths) -> RunResult:
         return runner(maths, show)(script)
 
 
-def run_in_real_processes(script: Script) -> RunResult:
+def run_in_real_processes(script: Script, maths: Maths) -> RunResult:
     """Run a script with real agents; see `simulator.real`."""
-    result: RunResult = import_module("simulator.real.process_mode").run_script(script)
+    result: RunResult = import_module("simulator.real.process_mode").run_with(script, maths.value)
     return result
 
 

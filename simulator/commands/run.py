@@ -42,7 +42,7 @@ def command(  # noqa: PLR0913  an option each
     replace(reports, recording=save_to).must_not_replace(Path(scenario))
     script = script_of(scenario, seed)
     chosen = Maths(maths)
-    result = run_in_real_processes(script) if processes else run_with_bar(script, chosen)
+    result = run_in_real_processes(script, chosen) if processes else run_with_bar(script, chosen)
     options = ["--maths", maths] if chosen is Maths.REAL else []
     options += ["--processes"] if processes else []
     again = command_line("run", scenario, "--seed", script.seed, *options)

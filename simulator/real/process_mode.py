@@ -20,6 +20,7 @@ from simulator.real.household import Household, ProcessOptions, running_househol
 from simulator.real.models import ModelFiles, default_data_dir
 from simulator.real.weather import check_possible
 from simulator.result import (
+    REAL_DIGEST,
     Complaint,
     DeviceRecord,
     Flow,
@@ -35,10 +36,16 @@ _BUGS = ("internal", "malformed_message")
 """Errors that no fault excuses."""
 
 
-def run_script(script: Script, options: ProcessOptions | None = None) -> RunResult:
-    """Act a script out with the real model and everything as slow as it says; see `act_out`."""
+def run_with(script: Script, maths: str) -> RunResult:
+    """Act a script out with 'token' or 'real' mathematics, all as slow as the script says; see `act_out`."""
+    engine = EngineKind.TORCH if maths == "real" else EngineKind.TOKENS
+    return run_script(script, ProcessOptions(default_data_dir(), engine))
+
+
+def run_script(script: Script, options: ProcessOptions) -> RunResult:
+    """Act a script out; see `act_out`."""
     with asyncio.Runner(loop_factory=precise_loop) as runner:
-        return runner.run(act_out(script, options or ProcessOptions(default_data_dir()))).result
+        return runner.run(act_out(script, options)).result
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +150,7 @@ def _result(run: _Run, requests: Sequence[RequestRecord], ended_s: float) -> Run
         script=run.script,
         verdict=Verdict.BROKEN if complaints else Verdict.HELD,
         complaints=complaints,
-        digest="real",
+        digest=REAL_DIGEST,
         figures=figures_of(requests, devices, flows),
         requests=tuple(requests),
         devices=devices,

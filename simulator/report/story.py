@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from simulator.claims import MEANINGS
 from simulator.report.sessions import requests_of_sessions, sessions_of
 from simulator.report.words import clock, count, describe, duration, energy, number, size
-from simulator.result import Complaint, RunResult, Verdict
+from simulator.result import REAL_DIGEST, Complaint, RunResult, Verdict
 from simulator.trace import Event, Kind
 
 __all__ = ["describe", "replay_command", "sum_up", "tell"]
@@ -66,11 +66,15 @@ def sum_up(result: RunResult) -> str:
         ("first token", _middle_and_most(figures.ttft_p50_s, figures.ttft_max_s)),
         ("per token", _middle_and_most(figures.tpot_p50_s, figures.tpot_max_s)),
         ("network", f"{count(figures.num_messages, 'message')}, {size(figures.num_bytes)}"),
-        ("memory", f"at most {size(figures.peak_memory_bytes)} on one device"),
+        ("memory", _memory(figures.peak_memory_bytes)),
         ("energy", energy(figures.energy_j)),
         ("digest", result.digest),
     ]
     return "\n".join([_heading(result), *(f"  {name:<12} {said}" for name, said in rows)])
+
+
+def _memory(peak_bytes: int) -> str:
+    return f"at most {size(peak_bytes)} on one device" if peak_bytes else "not measured"
 
 
 def _requests(result: RunResult) -> str:
@@ -90,6 +94,8 @@ def _heading(result: RunResult) -> str:
         Verdict.BROKEN: "BROKEN",
         Verdict.UNMET: "a promise was NOT KEPT",
     }
+    if result.digest == REAL_DIGEST:  # nobody judges invariants and promises there
+        words[Verdict.HELD] = "acted out by real agents, and no agent failed"
     ran = f"{count(len(result.script.devices), 'device')}, {clock(result.ended_s)} of virtual time"
     return f"{result.script.scenario}, seed {result.script.seed}: {words[result.verdict]} ({ran})"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mesh.errors import BadSetting
+from mesh.errors import ModelNotPulled
 from simulator.real.control import EngineKind
 from simulator.real.household import ProcessOptions
 from simulator.real.process_mode import run_script
@@ -113,7 +113,7 @@ def test_an_abandoned_household_leaves_no_process_not_even_a_frozen_one() -> Non
 
 
 def test_a_model_that_is_not_on_this_machine_is_told_before_anything_starts(tmp_path: Path) -> None:
-    with pytest.raises(BadSetting, match=r"mesh pull smollm2:135m"):
+    with pytest.raises(ModelNotPulled, match=r"mesh pull smollm2:135m"):
         run_script(household(), ProcessOptions(tmp_path))
     assert agents() == []
 
