@@ -25,6 +25,7 @@ class Roster:
 
     def __init__(self, scenario: Scenario) -> None:
         """Name all devices; raise Wrong where two would have the same name."""
+        _check_number(scenario)
         self.prefixes = _prefixes(scenario.households)
         self._numbers = {prefix: number for number, prefix in enumerate(self.prefixes, 1)}
         self._groups: dict[str, tuple[str, ...]] = {}
@@ -32,9 +33,6 @@ class Roster:
         for index, table in enumerate(scenario.devices):
             self._add(("devices", index, "name"), table)
         self._here = {prefix: self._living_in(prefix) for prefix in self.prefixes}
-        num_devices = sum(map(len, self._here.values()))
-        if num_devices > _MOST_DEVICES:
-            raise Wrong(("devices",), f"these are {num_devices} devices in all; {_MOST_DEVICES} are the most")
 
     def _add(self, place: Place, table: Device) -> None:
         members = _members(table)
@@ -116,3 +114,11 @@ def _check_name(place: Place, name: str) -> None:
         raise Wrong(place, f"'{name[:60]}' is no name; use up to 40 letters, digits, '-' and '_'")
     if name == ANY:
         raise Wrong(place, f"'{ANY}' means all devices and cannot be the name of one")
+
+
+def _check_number(scenario: Scenario) -> None:
+    """Refuse more devices than a machine holds, before any of them gets a name."""
+    households = scenario.households or 1
+    number = sum((table.count or 1) * (households // table.one_in) for table in scenario.devices)
+    if number > _MOST_DEVICES:
+        raise Wrong(("devices",), f"these are {number} devices in all; {_MOST_DEVICES} are the most")
