@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 
 from simulator.devices.device import VirtualDevice
@@ -91,12 +92,9 @@ class Faults:
         return undo
 
     def _rule(self, rule: Rule) -> Undo:
-        self._network.rules[rule] = None
-
-        def undo() -> None:
-            self._network.rules.pop(rule, None)
-
-        return undo
+        in_force = ExitStack()
+        in_force.enter_context(self._network.rule(rule))
+        return in_force.close
 
     def _on_paths(self, fault: Fault) -> Undo | None:
         network, way = self._network, _way(fault)

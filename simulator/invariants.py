@@ -81,8 +81,8 @@ class Invariants:
             self.memory(device)
 
     def memory(self, device: VirtualDevice) -> None:
-        """A device holds more or less than before."""
-        used, lent = device.compute.memory_bytes if device.compute else 0, device.script.memory_bytes
+        """Look at what a device holds."""
+        used, lent = device.memory_used_bytes, device.script.memory_bytes
         if used > lent:
             self.broken(
                 Invariant.MEMORY_WITHIN_BUDGET, f"{device.name} holds {used} bytes, its owner lends {lent}"

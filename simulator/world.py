@@ -58,8 +58,8 @@ class World:
             trace=self.trace,
             parts=parts,
             timing=script.timing,
-            failed=self._node_failed,
-            memory_changed=self.invariants.memory,
+            failed=self.role_failed,
+            memory_grew=self.invariants.memory,
             is_over=lambda: self._is_closed,
         )
         self.devices = self._make_devices()
@@ -106,7 +106,7 @@ class World:
                     self.loop.time(),
                     Kind.SAMPLED,
                     device.name,
-                    memory_used_bytes=device.compute.memory_bytes if device.compute else 0,
+                    memory_used_bytes=device.memory_used_bytes,
                     battery=state.battery_level,
                     degrees_c=state.degrees_c,
                     heat=state.heat.value,
@@ -182,9 +182,6 @@ class World:
             await self._asker.ask(asked)
         except Exception as error:
             self.role_failed(f"a client on {asked.script.device}", error)
-
-    def _node_failed(self, device: str, error: BaseException) -> None:
-        self.role_failed(device, error)
 
     def _longest_load_s(self, parts: Parts) -> float:
         slowest = max((f.amount for f in self.script.faults if f.kind is FaultKind.SLOW), default=1.0)

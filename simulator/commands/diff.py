@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
+from mesh.console import EXIT_FAILED
 from simulator.commands.differences import compare
 from simulator.commands.engine import Named
 from simulator.commands.options import json_option
 from simulator.commands.present import print_json
-from simulator.exits import EXIT_FAILED
 
 
 @click.command()

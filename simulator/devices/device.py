@@ -64,8 +64,8 @@ class Surroundings:
     timing: Timing
     failed: Callable[[str, BaseException], None]
     """Told of an exception that ended a device's node."""
-    memory_changed: Callable[[VirtualDevice], None]
-    """Told when a device holds more than before."""
+    memory_grew: Callable[[VirtualDevice], None]
+    """Told when a device holds more than ever before."""
     is_over: Callable[[], bool]
     """Whether the run has ended: then nothing starts any more."""
 
@@ -102,6 +102,11 @@ class VirtualDevice:
     def is_paused(self) -> bool:
         """Whether its agent stands still."""
         return self.host.standstill.is_still
+
+    @property
+    def memory_used_bytes(self) -> int:
+        """What its agent holds now."""
+        return self.compute.memory_bytes if self.compute is not None else 0
 
     @property
     def node_id(self) -> NodeId:
@@ -217,9 +222,10 @@ class VirtualDevice:
         )
 
     def _memory_changed(self) -> None:
-        if self.compute is not None:
-            self.peak_memory_bytes = max(self.peak_memory_bytes, self.compute.memory_bytes)
-            self._around.memory_changed(self)
+        used_bytes = self.memory_used_bytes
+        if used_bytes > self.peak_memory_bytes:
+            self.peak_memory_bytes = used_bytes
+            self._around.memory_grew(self)
 
     async def _live(self, life: Life) -> None:
         try:

@@ -5,7 +5,6 @@ Owns where everybody hangs and how good the way from one to another is now. Must
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 
 from mesh.types import Address
@@ -121,8 +120,3 @@ def _faded(host: Host) -> float:
 
 def _either(first: float, second: float) -> float:
     return first + second - first * second
-
-
-def now() -> float:
-    """Seconds of the loop's clock."""
-    return asyncio.get_running_loop().time()
