@@ -23,7 +23,7 @@ from mesh.model.gguf import GgufFile
 from mesh.ports import Sampled, Step
 from mesh.spec import ModelSpec
 from mesh.store.shelf import ModelStore
-from mesh.types import Precision, Sampling, SessionId, StageKey, TokenIds
+from mesh.types import CacheKey, Precision, Sampling, SessionId, StageKey, TokenIds
 from nodes.options import DEFAULT_MODEL, default_data_dir
 
 NUM_TOKENS = 150
@@ -35,16 +35,16 @@ RESULTS = Path(__file__).parent / "results" / "split_overhead.json"
 def bare_engine(path: Path, spec: ModelSpec) -> float:
     """Tokens a second of the whole model in this process, from the first token to the last."""
     torch.set_num_threads(1)
-    engine, session = TorchEngine(), SessionId("bench")
-    key = StageKey(spec.digest, spec.whole, Precision.INT4)
+    engine, key = TorchEngine(), StageKey(spec.digest, spec.whole, Precision.INT4)
+    cache = CacheKey(SessionId("bench"), key)
     engine.load(key, path, spec)
-    engine.open(session, key, 1024, Sampling())
+    engine.open(cache, 1024, Sampling())
     ids = tuple(range(1000, 1000 + NUM_PROMPT_TOKENS))
-    drawn = engine.run(Step(session, 0, TokenIds(ids), sample=True))
+    drawn = engine.run(Step(cache, 0, TokenIds(ids), sample=True))
     began_s = time.perf_counter()  # noqa: TID251  a benchmark runs on the real clock
     for _ in range(NUM_TOKENS - 1):
         assert isinstance(drawn, Sampled)
-        drawn = engine.run(Step(session, drawn.position, TokenIds((drawn.token,)), sample=True))
+        drawn = engine.run(Step(cache, drawn.position, TokenIds((drawn.token,)), sample=True))
     return (NUM_TOKENS - 1) / (time.perf_counter() - began_s)  # noqa: TID251
 
 

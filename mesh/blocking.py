@@ -14,15 +14,15 @@ from typing import TypeVar, Unpack
 from mesh.api import connect
 from mesh.client import Answer, ChatOptions, Client
 from mesh.config import DEFAULT_MESH
-from mesh.messages import Piece
-from mesh.types import ChatMessage, Device, NodeRecord, Plan, Summary
+from mesh.messages import Piece, Routed
+from mesh.types import ChatMessage, Device, NodeRecord, Plan, Recovery, Summary
 
 T = TypeVar("T")
 
 
 @contextmanager
 def connect_blocking(
-    peer: str | None = None, *, mesh: str = DEFAULT_MESH, wait_s: float = 2.0
+    peer: str | Sequence[str] | None = None, *, mesh: str = DEFAULT_MESH, wait_s: float = 2.0
 ) -> Iterator[BlockingClient]:
     """Connect to a mesh; arguments and errors are those of `mesh.connect`."""
     with _running_loop() as loop:
@@ -58,6 +58,10 @@ class BlockingClient:
         """How a model would be placed; see `Client.plan`."""
         return self._loop.result(self._client.plan(model, context))
 
+    def drain(self, name: str, *, is_forced: bool = False, is_over: bool = False) -> None:
+        """Have a device hand over what it holds; see `Client.drain`."""
+        self._loop.result(self._client.drain(name, is_forced=is_forced, is_over=is_over))
+
 
 class BlockingAnswer:
     """One answer as it comes; see `Answer`."""
@@ -67,21 +71,42 @@ class BlockingAnswer:
         self._loop = loop
 
     def __iter__(self) -> Iterator[Piece]:
-        pieces = aiter(self._answer)
-        try:
-            while (piece := self._loop.result(_next(pieces))) is not None:
-                yield piece
-        finally:
-            self._loop.result(pieces.aclose())
+        return self._each(aiter(self._answer))
+
+    def events(self) -> Iterator[Routed | Piece]:
+        """Yield pieces, and each route before those that come by it; see `Answer.events`."""
+        return self._each(self._answer.events())
 
     def text(self) -> str:
         """Wait for the whole answer and return it."""
         return self._loop.result(self._answer.text())
 
     @property
+    def seed(self) -> int:
+        """The seed that this answer is drawn with."""
+        return self._answer.seed
+
+    @property
+    def route(self) -> Plan | None:
+        """The way that it takes now; see `Answer.route`."""
+        return self._answer.route
+
+    @property
+    def recoveries(self) -> tuple[Recovery, ...]:
+        """How it went on after losses so far; see `Answer.recoveries`."""
+        return self._answer.recoveries
+
+    @property
     def summary(self) -> Summary:
         """What is known when the answer has ended."""
         return self._answer.summary
+
+    def _each(self, events: AsyncGenerator[T]) -> Iterator[T]:
+        try:
+            while (event := self._loop.result(_next(events))) is not None:
+                yield event
+        finally:
+            self._loop.result(events.aclose())
 
 
 class _Loop:
@@ -114,5 +139,5 @@ def _running_loop() -> Iterator[_Loop]:
         loop.close()
 
 
-async def _next(pieces: AsyncGenerator[Piece]) -> Piece | None:
-    return await anext(pieces, None)
+async def _next(events: AsyncGenerator[T]) -> T | None:
+    return await anext(events, None)

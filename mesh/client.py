@@ -1,37 +1,51 @@
 """What an app calls.
 
 Owns the client's side of a request: what is asked, what comes back, and that an answer given up is given
-up on every device. Each request has a link of its own, so that to abandon it is to close it.
+up on every device. Each request has a link of its own, so that to abandon it is to close it. Must not know
+how a gateway is found or given up; that is `mesh.gateways` and `mesh.conversation`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from functools import partial
 from typing import TypedDict, Unpack
 
-from mesh.config import Timing
-from mesh.errors import BadSetting, ChannelClosed, InternalError, PeerUnreachable
+from mesh.conversation import Conversation, Patience, asking, reply
+from mesh.errors import BadSetting, InternalError, UnknownDevice
+from mesh.gateways import Gateways, Open, OpenNode, Way
 from mesh.link import Link
+from mesh.logic.account import Account
 from mesh.messages import (
     ChatFinished,
     ChatRequest,
-    ClientRequest,
     DevicesReply,
     DevicesRequest,
-    Heartbeat,
-    HeartbeatReply,
+    DrainReply,
+    DrainRequest,
     Message,
     Piece,
     PlanReply,
     PlanRequest,
-    RequestFailed,
+    Routed,
 )
-from mesh.types import ChatMessage, Device, NodeRecord, Plan, Sampling, Summary
+from mesh.types import (
+    ChatMessage,
+    Device,
+    NodeRecord,
+    NodeState,
+    Plan,
+    Recovery,
+    Sampling,
+    Summary,
+)
 
 _REQUEST_ID = 1  # the only request on its link
+_MIN_ID_DIGITS = 4  # of an id's beginning; shorter ones would catch names that were mistyped
+_SHOWN_ID_DIGITS = 8
 
 DEFAULT_MAX_TOKENS = 256
 
@@ -57,16 +71,34 @@ class ChatOptions(TypedDict, total=False):
 class Answer:
     """One answer as it comes: iterate once over its pieces, then look at its summary.
 
+    Where its gateway is lost the answer goes on at another one, with the very tokens that it would have had.
     Leaving the iteration early, or being cancelled in it, ends the work on every device.
     """
 
-    def __init__(self, request: ChatRequest, opened: Callable[[], Awaitable[Link]]) -> None:
+    def __init__(self, request: ChatRequest, gateways: Gateways) -> None:
         self._request = request
-        self._opened = opened
-        self._summary: Summary | None = None
+        self._gateways = gateways
+        self._account: Account | None = None
 
     def __aiter__(self) -> AsyncGenerator[Piece]:
         return self._pieces()
+
+    async def events(self) -> AsyncGenerator[Routed | Piece]:
+        """Yield what iterating yields, and each route before the pieces that come by it.
+
+        A route after a loss carries the recovery, with its whole pause: it comes just before the first piece.
+        Raises BadSetting for a second iteration, of whichever kind.
+        """
+        if self._account is not None:
+            raise BadSetting("an answer can be iterated once; ask again for another")
+        account = self._account = Account(self._request, _now_s())
+        conversation = Conversation(account, self._gateways)
+        try:
+            while account.summary is None:
+                for event in self._take(await conversation.next(), conversation):
+                    yield event
+        finally:
+            await conversation.close()
 
     async def text(self) -> str:
         """Wait for the whole answer and return it."""
@@ -78,34 +110,61 @@ class Answer:
         return self._request.sampling.seed
 
     @property
+    def route(self) -> Plan | None:
+        """The way that it takes now; None until that is known."""
+        return self._account.route if self._account else None
+
+    @property
+    def recoveries(self) -> tuple[Recovery, ...]:
+        """How it went on after losses so far, in order of time; one for each pause."""
+        return self._account.recoveries if self._account else ()
+
+    @property
     def summary(self) -> Summary:
-        """What is known when the answer has ended; raise BadSetting before."""
-        if self._summary is None:
+        """What is known of the whole answer when it has ended; raise BadSetting before."""
+        if self._account is None or self._account.summary is None:
             raise BadSetting("an answer has a summary when all its pieces have come")
-        return self._summary
+        return self._account.summary
 
     async def _pieces(self) -> AsyncGenerator[Piece]:
-        async with _asking(self._opened, self._request) as link:
-            while True:
-                match await _reply(link):
-                    case Piece() as piece:
-                        yield piece
-                    case ChatFinished(_, summary):
-                        self._summary = summary
-                        return
-                    case unexpected:
-                        raise _surprise(unexpected)
+        async with aclosing(self.events()) as events:
+            async for event in events:
+                if isinstance(event, Piece):
+                    yield event
+
+    def _take(self, message: Message, conversation: Conversation) -> tuple[Routed | Piece, ...]:
+        if not isinstance(message, Routed | Piece | ChatFinished):
+            raise _surprise(message)
+        if isinstance(message, Routed):
+            self._gateways.named(message.gateways)
+        elif isinstance(message, Piece):
+            conversation.heard()
+        assert self._account is not None
+        return self._account.take(message, _now_s())
 
 
 class Client:
-    """A connection to one gateway of a mesh. Made by `mesh.connect`."""
+    """A connection to a mesh through one gateway, or through another where that is lost.
+
+    Made by `mesh.connect`. `opened` opens a link to the gateway, `open_node` to any node that a gateway
+    names, and `ways` lead to gateways that nobody has named.
+    """
 
     def __init__(
-        self, gateway: NodeRecord, opened: Callable[[], Awaitable[Link]], rng: random.Random
+        self,
+        gateway: NodeRecord,
+        opened: Open,
+        rng: random.Random,
+        open_node: OpenNode | None = None,
+        ways: Sequence[Way] = (),
     ) -> None:
-        self.gateway = gateway
-        self._opened = opened
+        self._gateways = Gateways(gateway, opened, open_node, ways)
         self._rng = rng
+
+    @property
+    def gateway(self) -> NodeRecord:
+        """The node that is asked."""
+        return self._gateways.current
 
     def chat(self, prompt: str | Sequence[ChatMessage], **options: Unpack[ChatOptions]) -> Answer:
         """Ask for an answer to one prompt, or to a conversation whose last turn is the user's.
@@ -120,6 +179,9 @@ class Client:
             prompt = [ChatMessage("user", prompt)]
         if any(not _is_text(message.content) for message in prompt):
             raise BadSetting("the prompt has bytes that are no UTF-8 text; write it anew")
+        deadline_s = options.get("deadline_s")
+        if deadline_s is not None and not deadline_s >= 0:  # written so that NaN is refused
+            raise BadSetting(f"deadline_s is {deadline_s}; it must be 0 or more")
         seed = options.get("seed")
         sampling = Sampling(
             temperature=options.get("temperature", 0.0),
@@ -134,14 +196,14 @@ class Client:
             messages=tuple(prompt),
             max_tokens=options.get("max_tokens", DEFAULT_MAX_TOKENS),
             sampling=sampling,
-            deadline_s=options.get("deadline_s"),
+            deadline_s=deadline_s,
         )
-        return Answer(request, self._opened)
+        return Answer(request, self._gateways)
 
     async def devices(self) -> tuple[Device, ...]:
         """The devices of the mesh as the gateway sees them, by name."""
-        async with _asking(self._opened, DevicesRequest(_REQUEST_ID)) as link:
-            match await _reply(link):
+        async with asking(self._open, DevicesRequest(_REQUEST_ID)) as link:
+            match await reply(link, Patience.usual()):
                 case DevicesReply(_, devices):
                     return devices
                 case unexpected:
@@ -149,50 +211,49 @@ class Client:
 
     async def plan(self, model: str | None = None, context: int | None = None) -> Plan:
         """How the mesh would place a model now, for sessions of at least `context` positions."""
-        async with _asking(self._opened, PlanRequest(_REQUEST_ID, model, context)) as link:
-            match await _reply(link):
+        async with asking(self._open, PlanRequest(_REQUEST_ID, model, context)) as link:
+            match await reply(link, Patience.usual()):
                 case PlanReply(_, plan):
                     return plan
                 case unexpected:
                     raise _surprise(unexpected)
 
+    async def drain(self, name: str, *, is_forced: bool = False, is_over: bool = False) -> None:
+        """Have a device hand over what it holds and take nothing new, and wait until that is done.
 
-@asynccontextmanager
-async def _asking(opened: Callable[[], Awaitable[Link]], request: ClientRequest) -> AsyncIterator[Link]:
-    link = await opened()
-    try:
-        await link.send(request)
-        yield link
-    finally:
-        await link.close()
+        `name` may be the first 4 or more digits of its id. `is_forced`: even where nobody can take over, so
+        that answers end. `is_over`: it takes part again. Raises UnknownDevice, with those that are there,
+        BadSetting for a name of several devices, or LastHolder.
+        """
+        record = named_device(name, await self.devices())
+        request = DrainRequest(_REQUEST_ID, is_forced, is_over)
+        async with asking(partial(self._gateways.visit, record), request) as link:
+            match await reply(link, Patience.usual()):
+                case DrainReply():
+                    return
+                case unexpected:
+                    raise _surprise(unexpected)
 
-
-async def _reply(link: Link) -> Message:
-    """Return the next reply; raise what the gateway could not do, or that it is not there any more."""
-    name = link.node.name if link.node else "the gateway"
-    try:
-        while isinstance(reply := await _next(link, name), HeartbeatReply):
-            pass
-    except ChannelClosed as error:
-        raise PeerUnreachable(f"{name} went away in the middle of the request; ask again") from error
-    if isinstance(reply, RequestFailed):
-        raise reply.error
-    return reply
+    async def _open(self) -> Link:
+        return (await self._gateways.open()).link
 
 
-async def _next(link: Link, name: str) -> Message:
-    """Return the next message; in a long silence ask the gateway whether it lives."""
-    timing = Timing()
-    try:
-        async with asyncio.timeout(timing.suspect_after_s):
-            return await link.receive()
-    except TimeoutError:
-        await link.send(Heartbeat())
-    try:
-        async with asyncio.timeout(timing.lost_after_s):
-            return await link.receive()
-    except TimeoutError as error:
-        raise PeerUnreachable(f"{name} fell silent in the middle of the request; ask again") from error
+def named_device(name: str, devices: Sequence[Device]) -> NodeRecord:
+    """Find a device that is there by its name, or by the first 4 or more digits of its id.
+
+    Raises UnknownDevice with the names of those that are there, BadSetting where several fit.
+    """
+    there = [device.record for device in devices if device.state not in (NodeState.LOST, NodeState.LEFT)]
+    found = [record for record in there if record.name == name]
+    if not found and len(name) >= _MIN_ID_DIGITS:
+        found = [record for record in there if record.node_id.startswith(name.lower())]
+    if not found:
+        names = ", ".join(dict.fromkeys(record.name for record in there))
+        raise UnknownDevice(f"no device '{name}' is in the mesh now; those there are: {names}")
+    if len(found) > 1:
+        ids = ", ".join(record.node_id[:_SHOWN_ID_DIGITS] for record in found)
+        raise BadSetting(f"'{name}' fits {len(found)} devices; name one by its id: {ids}")
+    return found[0]
 
 
 def _is_text(content: str) -> bool:
@@ -206,3 +267,7 @@ def _is_text(content: str) -> bool:
 
 def _surprise(message: Message) -> InternalError:
     return InternalError(f"the gateway sent a {type(message).__name__} where none belongs")
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mesh.types import Standby
+
 DEFAULT_MESH = "home"
 """Name of the mesh where none is given."""
 
@@ -17,6 +19,10 @@ hidden size of 8,192; the rest is room for float32. A peer cannot make us allot 
 
 MAX_FRAME_POSITIONS = 512
 """Positions in one frame; longer prompts go in several, which also fills the pipeline."""
+
+MAX_KEPT_BYTES = 256 * 2**20
+"""What a node keeps at most of the rows that it sent on, for the case that the next hop is lost. For MiMo-7B
+32,000 positions; more would hardly be asked for, and what is forgotten is only computed again."""
 
 MAX_CONVERSATION_BYTES = 8 * 2**20
 """Text in one chat request; far more than any context holds, and fits a message with room to spare."""
@@ -32,6 +38,17 @@ class Timing:
     """One heartbeat missed, and the next is due."""
     lost_after_s: float = 3.0
     """Two heartbeats missed: a loaded device that skips one is not declared dead."""
+    quick_heartbeat_s: float = 0.2
+    """Between nodes that share a live session: they notice each other's silence within a second."""
+    quick_suspect_s: float = 0.5
+    """Silence of such a node after which it is suspect."""
+    quick_lost_s: float = 0.9
+    """And lost. Above two retransmissions of TCP in a row (0.2 and 0.4 s), or bad Wi-Fi would kill."""
+    flap_window_s: float = 60.0
+    """A node that goes and comes again more than `flap_limit` times in that time is not reliable."""
+    flap_limit: int = 2
+    kept_out_s: float = 60.0
+    """So long such a node is left out of new plans, counted from its last going."""
     forget_after_s: float = 120.0
     """How long a node that is gone stays on the list."""
     dial_s: float = 3.0
@@ -42,6 +59,15 @@ class Timing:
     """The longest wait for a token, first or next, before the answer fails."""
     close_s: float = 1.0
     """For saying goodbye."""
+    linger_s: float = 3.0
+    """How long a stage keeps a session whose gateway is gone: its client may turn to another one."""
+    drain_s: float = 30.0
+    """The longest that a node which is asked to leave waits until others have taken over."""
+    client_ask_s: float = 0.3
+    """Silence in an answer after which its client asks the gateway for a sign of life."""
+    client_lost_s: float = 0.6
+    """And so long after that it turns to another gateway: both together stay below a second and below
+    `linger_s`, and above two retransmissions of TCP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +76,5 @@ class Planning:
 
     context_step: int = 1024
     """A plan allots the context a request needs, rounded up to this, so that plans are stable."""
+    standby: Standby = Standby.NONE
+    """For which spans another node holds a warm copy."""

@@ -5,7 +5,9 @@
     │   ├── BadSetting           an option, file of settings or address that cannot be read
     │   ├── UnknownModel         no model of that name in the catalogue or on disk
     │   ├── ModelNotPulled       a known model whose file is not on this device
-    │   └── ContextExceeded      prompt and answer do not fit the model's context
+    │   ├── ContextExceeded      prompt and answer do not fit the model's context
+    │   ├── UnknownDevice        no device of that name in the mesh
+    │   └── LastHolder           nobody could take over what a device holds, so it may not be drained
     ├── ModelError               the model's file is at fault
     │   ├── ModelCorrupt         truncated, altered or not a model at all
     │   └── UnsupportedModel     a valid file of a kind that this engine does not run
@@ -21,6 +23,7 @@
     │   ├── OtherMesh            the peer belongs to a mesh of another name
     │   ├── AddressInUse         another program listens there
     │   ├── NoDevices            nobody of this mesh was found
+    │   ├── NodeLeaving          the node that was asked is about to leave; ask another
     │   └── PullFailed           a model could not be downloaded; what came is kept for the next try
     └── SessionError             one session is broken; its node lives
         ├── UnknownSession       a frame of a session that was never opened, or is gone
@@ -28,6 +31,7 @@
         ├── PositionGap          a frame starts beyond the end of the cache
         ├── ShapeMismatch        hidden states or token ids of a wrong size
         ├── StageLost            a device of the plan went away
+        ├── CapacityLost         it did, and the others have no room for its layers; says what is missing
         ├── Stalled              no token came in time
         ├── DeadlineExceeded     the caller's own time is over
         └── InternalError        a bug on some node; its log has the traceback
@@ -76,6 +80,18 @@ class ContextExceeded(BadRequest):
     """Prompt and answer together do not fit the model's context."""
 
     code = "context_exceeded"
+
+
+class UnknownDevice(BadRequest):
+    """No device of that name is in the mesh."""
+
+    code = "unknown_device"
+
+
+class LastHolder(BadRequest):
+    """Nobody could take over what a device holds."""
+
+    code = "last_holder"
 
 
 class ModelError(MeshError):
@@ -175,6 +191,13 @@ class NoDevices(NetworkError):
     code = "no_devices"
 
 
+class NodeLeaving(NetworkError):
+    """The node that was asked is about to leave."""
+
+    code = "node_leaving"
+    retry = True
+
+
 class PullFailed(NetworkError):
     """A model could not be downloaded; what came so far is kept for the next try."""
 
@@ -216,6 +239,17 @@ class StageLost(SessionError):
     """A device of the plan went away."""
 
     code = "stage_lost"
+
+    def __init__(self, message: str = "", lost: str | None = None) -> None:
+        super().__init__(message)
+        self.lost = lost
+        """Id of the node, where it is known."""
+
+
+class CapacityLost(SessionError):
+    """A device of the plan went away, and the others have no room for its layers."""
+
+    code = "capacity_lost"
 
 
 class Stalled(SessionError):

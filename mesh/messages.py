@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mesh.errors import MeshError, from_code
+from mesh.errors import MeshError, StageLost, from_code
 from mesh.types import (
     Address,
     ChatMessage,
@@ -19,6 +19,7 @@ from mesh.types import (
     Payload,
     Plan,
     ProtocolVersion,
+    Recovery,
     Sampling,
     SessionId,
     StageKey,
@@ -59,6 +60,8 @@ class Heartbeat:
     neighbours: tuple[NodeRecord, ...] = ()
     """Nodes that the sender now believes alive and has not told of on this link yet, so that one address
     leads to the whole mesh."""
+    next_s: float | None = None
+    """The next one comes within so many seconds, in whole milliseconds; None: after the usual interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,9 @@ class OpenSession:
     """Where tokens and failures go."""
     context: int
     sampling: Sampling
+    known: int = 0
+    """Positions of the prompt and of the tokens that the gateway has. Stages may be beyond it, where another
+    gateway had more of them: then those tokens are told again, one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,8 @@ class Frame:
 
     session_id: SessionId
     epoch: int
+    index: int
+    """Place of the receiver in the route: a node may hold several stages of a session."""
     start: int
     payload: Payload
     sample: bool
@@ -138,19 +146,67 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
+class Resume:
+    """A stage's cache ends at `position`: whoever comes before it sends on from there.
+
+    Said when a session was opened anew, epoch 1 and later, or when a stage cannot send what the next one
+    lacks and must compute it again. To the hop before, and to the gateway, which keeps the account.
+    """
+
+    session_id: SessionId
+    epoch: int
+    index: int
+    """Place of the sender in the route."""
+    position: int
+    had: int
+    """Where its cache ended before: larger than `position` where it computes something again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressRequest:
+    """A gateway asks a stage how far it is; answered at once, even while it computes."""
+
+    session_id: SessionId
+    epoch: int
+    index: int
+    """Place of the receiver in the route."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a session is at one stage."""
+
+    session_id: SessionId
+    epoch: int
+    index: int
+    position: int
+    """Where its cache ends; 0 where the session has not been opened there."""
+    working_s: float
+    """How long it has been at the frame that it computes, of whatever session; 0 while it is at none."""
+    usual_s: float
+    """How long such a frame takes there as a rule; 0 where none was measured."""
+
+
+@dataclass(frozen=True, slots=True)
 class SessionFailed:
     """A session cannot go on at some stage; sent straight to the gateway."""
 
     session_id: SessionId
     epoch: int
     node_id: NodeId
+    """Who saw the failure."""
     code: str
     message: str
+    lost: NodeId | None = None
+    """The node that went away, where that is what was seen."""
 
     @property
     def error(self) -> MeshError:
         """The failure as an error to raise."""
-        return from_code(self.code, self.message)
+        error = from_code(self.code, self.message)
+        if isinstance(error, StageLost):
+            error.lost = self.lost
+        return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +218,19 @@ class CloseSession:
 
 
 @dataclass(frozen=True, slots=True)
+class Started:
+    """What a client knows of an answer that another gateway began; all that it takes to go on with it."""
+
+    session_id: SessionId
+    epoch: int
+    plan: Plan
+    tokens: tuple[int, ...]
+    """Those of the pieces that came."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A client asks for an answer: Piece, Piece, ..., then ChatFinished or RequestFailed."""
+    """A client asks for an answer: Routed and Piece, ..., then ChatFinished or RequestFailed."""
 
     request_id: int
     model: str | None
@@ -171,6 +238,22 @@ class ChatRequest:
     max_tokens: int
     sampling: Sampling
     deadline_s: float | None
+    started: Started | None = None
+    """The answer is to go on where another gateway was lost; pieces are only of what follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """The way that an answer takes from its next piece on: at its beginning, and after each recovery."""
+
+    request_id: int
+    session_id: SessionId
+    epoch: int
+    plan: Plan
+    gateways: tuple[NodeRecord, ...]
+    """Other nodes that a client may turn to should this gateway be lost."""
+    recovery: Recovery | None = None
+    """What led to this way; None at the beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,8 +312,26 @@ class PlanReply:
     plan: Plan
 
 
-ClientRequest = ChatRequest | CancelRequest | DevicesRequest | PlanRequest
-ClientReply = Piece | ChatFinished | DevicesReply | PlanReply | RequestFailed
+@dataclass(frozen=True, slots=True)
+class DrainRequest:
+    """Have this node hand over what it holds and take nothing new, or take that back."""
+
+    request_id: int
+    is_forced: bool
+    """Even where nobody can take over, so that answers end."""
+    is_over: bool = False
+    """The node stays after all."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrainReply:
+    """The node holds no session any more, or takes part again."""
+
+    request_id: int
+
+
+ClientRequest = ChatRequest | CancelRequest | DevicesRequest | PlanRequest | DrainRequest
+ClientReply = Routed | Piece | ChatFinished | DevicesReply | PlanReply | DrainReply | RequestFailed
 
 Message = (
     Hello
@@ -243,6 +344,9 @@ Message = (
     | OpenSession
     | Frame
     | Token
+    | Resume
+    | ProgressRequest
+    | Progress
     | SessionFailed
     | CloseSession
     | ClientRequest

@@ -16,7 +16,9 @@ from mesh.errors import MalformedMessage
 from mesh.spec import ModelSpec
 from mesh.types import (
     Address,
+    CacheKey,
     ChatMessage,
+    Condition,
     Digest,
     Hidden,
     ModelRef,
@@ -24,7 +26,6 @@ from mesh.types import (
     NodeRecord,
     Payload,
     Sampling,
-    SessionId,
     StageKey,
 )
 
@@ -121,7 +122,7 @@ class Discovery(Protocol):
 class Step:
     """One frame for a stage to compute."""
 
-    session_id: SessionId
+    cache: CacheKey
     start: int
     """Position of the payload's first row; the cache is cut back to it before."""
     payload: Payload
@@ -138,7 +139,7 @@ class Sampled:
 
 
 class Compute(Protocol):
-    """Holds stages and runs frames through them. Calls for one session are made one after the other."""
+    """Holds stages and runs frames through them. Calls for one cache are made one after the other."""
 
     async def load(self, key: StageKey) -> int:
         """Bring a span's weights into memory and return their bytes; does nothing if they are there.
@@ -147,9 +148,9 @@ class Compute(Protocol):
         """
 
     async def unload(self, key: StageKey) -> None:
-        """Free a span's weights; its sessions must be closed before."""
+        """Free a span's weights; its caches must be closed before."""
 
-    async def open(self, session_id: SessionId, key: StageKey, context: int, sampling: Sampling) -> None:
+    async def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
         """Allot a cache of `context` positions for a session on a loaded stage."""
 
     async def run(self, step: Step) -> Hidden | Sampled | None:
@@ -158,8 +159,15 @@ class Compute(Protocol):
         Raises UnknownSession, PositionGap (names both positions), ShapeMismatch or ContextExceeded.
         """
 
-    async def close_session(self, session_id: SessionId) -> None:
+    async def close(self, cache: CacheKey) -> None:
         """Free a session's cache; does nothing if it is not there."""
+
+
+class Conditions(Protocol):
+    """What the device knows of its own state: battery, heat, whether it is about to leave."""
+
+    def watch(self) -> AsyncGenerator[Condition]:
+        """Yield the state now and then each change that may matter, without end; never raises."""
 
 
 class Pieces(Protocol):

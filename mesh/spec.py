@@ -63,6 +63,10 @@ class ModelSpec:
             return 4 * (linear + norms)
         return linear // 2 + 2 * 2 * linear // INT4_GROUP + 2 * norms
 
+    def row_bytes(self, precision: Precision) -> int:
+        """Bytes of one position's hidden state as it goes from stage to stage."""
+        return self.hidden_size * (4 if precision is Precision.F32 else 2)
+
     def table_bytes(self, precision: Precision) -> int:
         """Bytes of the embedding table, or of the output head: int8 with a bf16 scale a row, or float32."""
         if precision is Precision.F32:

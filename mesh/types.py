@@ -45,6 +45,16 @@ class Precision(StrEnum):
     """Everything in float32: the reference."""
 
 
+class Standby(StrEnum):
+    """For which spans of a deployment another node holds a warm copy, loaded in advance."""
+
+    NONE = "none"
+    AUTO = "auto"
+    """For those that fit into memory which nobody needs; answers do not wait for it."""
+    ALL = "all"
+    """For each of them; where one has no room anywhere, the model is not served."""
+
+
 class Source(StrEnum):
     """How a node was found."""
 
@@ -166,6 +176,14 @@ class StageKey:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheKey:
+    """Names the keys and values of one session at one stage; a node may hold several stages of a session."""
+
+    session_id: SessionId
+    stage: StageKey
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedStage:
     """A span with its weights in a node's memory."""
 
@@ -183,6 +201,23 @@ class NodeStatus:
     models: tuple[ModelRef, ...] = ()
     stages: tuple[LoadedStage, ...] = ()
     num_sessions: int = 0
+    spare_bytes: int = 0
+    """Part of the memory that plans leave free, so that the node can stand in for one that is lost."""
+    leaving: str | None = None
+    """Why the node hands over what it holds and takes nothing new; None while it stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """The state of a device that decides whether it should work for others."""
+
+    battery: float | None = None
+    """Charge from 0 to 1; None for a device on mains only."""
+    is_charging: bool = False
+    is_hot: bool = False
+    """It has to slow down, or soon will."""
+    is_departing: bool = False
+    """It is about to leave the house: a car whose engine was started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +229,8 @@ class Device:
     source: Source
     status: NodeStatus | None
     """None until the node has been heard."""
+    kept_out: str | None = None
+    """Why the viewer leaves the node out of new plans though it is alive; None where it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +253,8 @@ class Plan:
     context: int
     """Positions that one session may have."""
     stages: tuple[PlannedStage, ...]
+    standbys: tuple[PlannedStage, ...] = ()
+    """Warm copies of some of the spans, on other nodes than the stages'."""
 
     def key(self, stage: PlannedStage) -> StageKey:
         """Name what the stage's node must have loaded."""
@@ -290,6 +329,24 @@ class StageShare:
 
 
 @dataclass(frozen=True, slots=True)
+class Recovery:
+    """How an answer went on after a device was lost, or had handed over what it held."""
+
+    lost: tuple[str, ...]
+    """Names of the devices that the route no longer has."""
+    replacement: tuple[str, ...]
+    """Names of the devices that took their place, in the order of the layers."""
+    detect_s: float
+    """Seconds from the last token before the loss until it was noticed."""
+    stall_s: float
+    """Seconds from the last token before the loss to the first one after it."""
+    replayed_positions: int
+    """Positions that replacements were sent again."""
+    recomputed_layers: int
+    """Layers that stages which lived had to compute again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """What is known when an answer has ended."""
 
@@ -304,6 +361,8 @@ class Summary:
     tokens_per_s: float
     """Rate between the first token and the last; 0 where there was only one."""
     stages: tuple[StageShare, ...] = field(default=())
+    """Of the route by which the last token came."""
+    recoveries: tuple[Recovery, ...] = ()
 
 
 def _require(held: bool, message: str) -> None:

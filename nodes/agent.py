@@ -5,29 +5,29 @@ Owns the choice of parts, and nothing that they do.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import ipaddress
 import logging
-import signal
 import socket
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mesh.adapters.device_conditions import DeviceConditions
 from mesh.adapters.disk_library import DiskLibrary
 from mesh.adapters.grpc_transport import GrpcTransport
 from mesh.adapters.torch_compute import TorchCompute
 from mesh.adapters.zeroconf_discovery import ZeroconfDiscovery
+from mesh.config import Planning
 from mesh.errors import BadSetting
 from mesh.messages import PROTOCOL
 from mesh.ports import Listener
 from mesh.roles.node import Node, NodeSettings, Ports
 from mesh.store.shelf import ModelStore
-from mesh.types import Address, DeviceClass, NodeRecord
+from mesh.types import Address, DeviceClass, NodeRecord, Standby
 from nodes.identity import Identity, claim_identity
+from nodes.memory_size import format_memory_size
+from nodes.stopping import stopping
 
 _log = logging.getLogger(__name__)
 
@@ -44,20 +44,38 @@ class AgentOptions:
     default_name: str
     device_class: DeviceClass
     memory_bytes: int
+    spare_bytes: int
+    """Part of the memory that plans leave free for standing in; less than all of it."""
+    standby: Standby
+    """For which spans of what this device's gateway places another device holds a warm copy."""
     num_threads: int
     listen: Address
     peers: tuple[Address, ...]
     data_dir: Path
     mesh: str
     until_eof: bool
-    """Stop when standard input ends: for a parent that may die."""
+    """Leave at once when standard input ends: for a parent that may die."""
+    heeds_conditions: bool
+    """Hand over when the battery is low, the device is hot or about to leave the house."""
 
 
-async def run_agent(options: AgentOptions, started: Callable[[NodeRecord], None]) -> None:
+@dataclass(frozen=True, slots=True)
+class Announcements:
+    """Whom to tell how far the agent is."""
+
+    started: Callable[[NodeRecord], None]
+    """The node can be dialled."""
+    handing_over: Callable[[], None]
+    """It was told to stop, and leaves when others have taken over."""
+
+
+async def run_agent(options: AgentOptions, announce: Announcements) -> None:
     """Run until SIGINT, SIGTERM or, where asked for, the end of standard input; then leave the mesh.
 
-    Calls `started` when the node can be dialled. Raises AddressInUse or BadSetting before that.
+    The first signal has it hand over what it holds before it leaves, the second leaves at once; so does the
+    end of standard input. Raises AddressInUse or BadSetting before it has started.
     """
+    _check_spare(options)
     wanted = options.default_name if options.name is None else options.name
     with claim_identity(options.data_dir, wanted) as identity:
         listener = await GrpcTransport().listen(options.listen)
@@ -65,12 +83,30 @@ async def run_agent(options: AgentOptions, started: Callable[[NodeRecord], None]
         with _compute(options) as (library, compute):
             is_local = _is_loopback(options.listen.host)
             discovery = ZeroconfDiscovery(loopback_only=is_local)
-            ports = Ports(GrpcTransport(), discovery, compute, library)
-            settings = NodeSettings(options.memory_bytes, options.peers)
-            node = Node(record, listener, ports, settings)
-            started(record)
-            async with _stopping(node, until_eof=options.until_eof):
+            conditions = DeviceConditions(options.data_dir) if options.heeds_conditions else None
+            ports = Ports(GrpcTransport(), discovery, compute, library, conditions=conditions)
+            node = Node(record, listener, ports, _settings(options))
+            announce.started(record)
+            async with stopping(node, announce.handing_over, until_eof=options.until_eof):
                 await node.run()
+
+
+def _check_spare(options: AgentOptions) -> None:
+    spare, memory = options.spare_bytes, options.memory_bytes
+    if spare >= memory:
+        raise BadSetting(
+            f"--spare {format_memory_size(spare)} leaves nothing of the {format_memory_size(memory)} "
+            "that this device lends; give less, or more with --memory"
+        )
+
+
+def _settings(options: AgentOptions) -> NodeSettings:
+    return NodeSettings(
+        memory_bytes=options.memory_bytes,
+        spare_bytes=options.spare_bytes,
+        peers=options.peers,
+        planning=Planning(standby=options.standby),
+    )
 
 
 @contextmanager
@@ -80,7 +116,7 @@ def _compute(options: AgentOptions) -> Iterator[tuple[DiskLibrary, TorchCompute]
     try:
         yield library, compute
     finally:
-        compute.close()
+        compute.shut_down()
 
 
 def _record(options: AgentOptions, identity: Identity, listener: Listener) -> NodeRecord:
@@ -124,30 +160,3 @@ def exposure_warning(listen: Address) -> str | None:
         f"listening on {listen} without pairing or encryption: anybody on this network "
         "can use this device and read what passes"
     )
-
-
-@asynccontextmanager
-async def _stopping(node: Node, *, until_eof: bool) -> AsyncIterator[None]:
-    """Have signals, and the end of standard input, stop the node."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, node.stop)
-    transport = await _watch_stdin(node) if until_eof else None
-    try:
-        yield
-    finally:
-        if transport is not None:
-            transport.close()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-
-
-async def _watch_stdin(node: Node) -> asyncio.ReadTransport | None:
-    class UntilEof(asyncio.Protocol):
-        def connection_lost(self, exc: Exception | None) -> None:
-            node.stop()
-
-    with contextlib.suppress(ValueError, OSError):  # a file or a closed stdin has no end to wait for
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(UntilEof, sys.stdin)
-        return transport
-    return None

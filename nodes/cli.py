@@ -22,6 +22,7 @@ COMMANDS = {
     "demo": "Start three devices on this machine and have them answer together.",
     "up": "Run a node agent on this device.",
     "devices": "List the devices of the mesh.",
+    "drain": "Have a device hand over what it holds and take nothing new.",
     "plan": "Show how the mesh would place a model.",
     "ask": "Ask one question.",
     "chat": "Talk.",

@@ -21,7 +21,7 @@ import mesh
 from mesh.client import DEFAULT_MAX_TOKENS, ChatOptions, Client
 from mesh.config import DEFAULT_MESH
 from mesh.errors import BadSetting
-from mesh.types import Address, DeviceClass
+from mesh.types import Address, DeviceClass, Standby
 from nodes.identity import MAX_NAME_LENGTH, is_device_name
 from nodes.memory_size import parse_memory_size
 
@@ -130,6 +130,14 @@ mesh_option = click.option(
     envvar="MESH_NAME",
     show_default=True,
     help="Which mesh.",
+)
+standby_option = click.option(
+    "--standby",
+    type=click.Choice([kind.value for kind in Standby]),
+    default=Standby.NONE.value,
+    show_default=True,
+    callback=lambda ctx, param, value: Standby(value),
+    help="Which layers get a warm copy on another device: none, those that fit, or all.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value and nothing else.")
 

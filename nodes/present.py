@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from mesh.types import Device, NodeState, Plan, StageShare, Summary
+from mesh.types import Device, NodeState, Plan, PlannedStage, Recovery, StageShare, Summary
 from nodes.memory_size import format_memory_size
 
 Json = Mapping[str, object] | Sequence[Mapping[str, object]]
@@ -45,8 +45,11 @@ def device_json(device: Device) -> dict[str, object]:
         "node_id": record.node_id,
         "address": str(record.address),
         "state": device.state,
+        "leaving": status.leaving if status else None,
+        "kept_out": device.kept_out,
         "discovered_by": device.source,
         "memory_bytes": status.memory_bytes if status else None,
+        "spare_bytes": status.spare_bytes if status else None,
         "used_bytes": status.used_bytes if status else None,
         "num_sessions": status.num_sessions if status else None,
         "models": [model.name for model in status.models] if status else [],
@@ -64,11 +67,11 @@ def devices_table(devices: Sequence[Device]) -> Table:
     for column in table.columns[1:]:
         column.no_wrap = True
     for device in devices:
-        status, style = device.status, _STATE_STYLES[device.state]
+        status = device.status
         table.add_row(
             device.record.name,
             device.record.device_class,
-            f"[{style}]{device.state}[/]",
+            _state_cell(device),
             format_memory_size(status.memory_bytes) if status else "",
             format_memory_size(status.used_bytes) if status and status.used_bytes else "",
             ", ".join(str(stage.key.span) for stage in status.stages) if status else "",
@@ -78,23 +81,47 @@ def devices_table(devices: Sequence[Device]) -> Table:
     return table
 
 
+def _state_cell(device: Device) -> str:
+    """What the viewer believes of a device, and whether plans leave it out; the reasons are in `remarks`."""
+    marks = [str(device.state)]
+    if device.status and device.status.leaving is not None:
+        marks.append("leaving")
+    if device.kept_out is not None:
+        marks.append("kept out")
+    style = _STATE_STYLES[device.state] if len(marks) == 1 else "yellow"
+    return f"[{style}]{', '.join(marks)}[/]"
+
+
+def remarks(devices: Sequence[Device]) -> list[str]:
+    """A line for each reason why plans leave a device out though it is there."""
+    lines = []
+    for device in devices:
+        if device.status and device.status.leaving is not None:
+            lines.append(f"{device.record.name} is leaving: {device.status.leaving}")
+        if device.kept_out is not None:
+            lines.append(f"{device.record.name} is kept out of plans: {device.kept_out}")
+    return lines
+
+
 def plan_json(plan: Plan) -> dict[str, object]:
     """`mesh plan --json`."""
     return {
         "model": plan.model.name,
         "precision": plan.precision,
         "context": plan.context,
-        "stages": [
-            {
-                "name": stage.node.name,
-                "class": stage.node.device_class,
-                "node_id": stage.node.node_id,
-                "span": [stage.span.start, stage.span.end],
-                "weights_bytes": stage.weights_bytes,
-                "cache_bytes": stage.cache_bytes,
-            }
-            for stage in plan.stages
-        ],
+        "stages": [_planned_json(stage) for stage in plan.stages],
+        "standbys": [_planned_json(stage) for stage in plan.standbys],
+    }
+
+
+def _planned_json(stage: PlannedStage) -> dict[str, object]:
+    return {
+        "name": stage.node.name,
+        "class": stage.node.device_class,
+        "node_id": stage.node.node_id,
+        "span": [stage.span.start, stage.span.end],
+        "weights_bytes": stage.weights_bytes,
+        "cache_bytes": stage.cache_bytes,
     }
 
 
@@ -108,14 +135,20 @@ def plan_table(plan: Plan) -> Table:
     """`mesh plan` for people."""
     table = Table("device", "class", "layers", "weights", "cache")
     for stage in plan.stages:
-        table.add_row(
-            stage.node.name,
-            stage.node.device_class,
-            str(stage.span),
-            format_memory_size(stage.weights_bytes),
-            format_memory_size(stage.cache_bytes),
-        )
+        table.add_row(*_planned_row(stage, str(stage.span)))
+    for stage in plan.standbys:
+        table.add_row(*_planned_row(stage, f"{stage.span} standby"), style="dim")
     return table
+
+
+def _planned_row(stage: PlannedStage, layers: str) -> tuple[str, ...]:
+    return (
+        stage.node.name,
+        stage.node.device_class,
+        layers,
+        format_memory_size(stage.weights_bytes),
+        format_memory_size(stage.cache_bytes),
+    )
 
 
 def answer_json(text: str, summary: Summary) -> dict[str, object]:
@@ -130,6 +163,7 @@ def answer_json(text: str, summary: Summary) -> dict[str, object]:
         "ttft_s": round(summary.ttft_s, 4),
         "tokens_per_s": round(summary.tokens_per_s, 2),
         "devices": [share_json(share) for share in summary.stages],
+        "recoveries": [recovery_json(recovery) for recovery in summary.recoveries],
     }
 
 
@@ -143,6 +177,35 @@ def share_json(share: StageShare) -> dict[str, object]:
         "span": [share.span.start, share.span.end],
         "weights_bytes": share.weights_bytes,
     }
+
+
+def recovery_json(recovery: Recovery) -> dict[str, object]:
+    """How an answer went on after a loss."""
+    return {
+        "lost": list(recovery.lost),
+        "replacement": list(recovery.replacement),
+        "detect_s": round(recovery.detect_s, 4),
+        "stall_s": round(recovery.stall_s, 4),
+        "replayed_positions": recovery.replayed_positions,
+        "recomputed_layers": recovery.recomputed_layers,
+    }
+
+
+def kill_line(name: str, num_tokens: int) -> str:
+    """'tv was killed after token 8'."""
+    return f"{name} was killed after token {num_tokens}"
+
+
+def recovery_line(recovery: Recovery) -> str:
+    """A recovery for people: 'tv was lost: 0.31 s pause; car goes on'."""
+    lost, were = _listed(recovery.lost) or "a connection", "were" if len(recovery.lost) > 1 else "was"
+    line = f"{lost} {were} lost: {recovery.stall_s:.2f} s pause"
+    go = "go" if len(recovery.replacement) > 1 else "goes"
+    return f"{line}; {_listed(recovery.replacement)} {go} on" if recovery.replacement else line
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def answer_line(summary: Summary) -> str:

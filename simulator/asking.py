@@ -7,13 +7,15 @@ the record. It asks through the client library that apps use.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from mesh.client import ChatOptions, Client
 from mesh.errors import CapacityError, MeshError
-from mesh.types import Summary
+from mesh.messages import Piece, Routed
+from mesh.types import Recovery, SessionId, Summary
 from simulator.result import RequestRecord
 from simulator.script import RequestScript
 from simulator.trace import Kind, Trace
@@ -27,6 +29,9 @@ OpenClient = Callable[[str], Awaitable[Client]]
 class Judge(Protocol):
     """Who looks at what comes."""
 
+    def routed(self, asked: Asked, session_id: SessionId) -> None:
+        """The client was told which session answers the last attempt from now on."""
+
     def token(self, asked: Asked, token: int) -> None:
         """A token of the last attempt has come; it is in `asked` already."""
 
@@ -36,6 +41,9 @@ class Judge(Protocol):
 
 class Indifferent:
     """A judge who says nothing."""
+
+    def routed(self, asked: Asked, session_id: SessionId) -> None:
+        """Take it as it is."""
 
     def token(self, asked: Asked, token: int) -> None:
         """Take it as it is."""
@@ -61,6 +69,8 @@ class Asked:
     error: str | None = None
     num_prompt_tokens: int = 0
     num_stages: int = 0
+    recoveries: tuple[Recovery, ...] = ()
+    """Of the last attempt, so far."""
 
     @property
     def is_under_way(self) -> bool:
@@ -83,6 +93,7 @@ class Asked:
         self.tried_s, self.num_attempts = now_s, self.num_attempts + 1
         self.tokens, self.times_s = [], []
         self.ended_s = self.error = None
+        self.recoveries = ()
 
     def record(self) -> RequestRecord:
         """Return what became of it so far."""
@@ -97,6 +108,8 @@ class Asked:
             num_attempts=self.num_attempts,
             num_prompt_tokens=self.num_prompt_tokens,
             num_stages=self.num_stages,
+            num_recoveries=len(self.recoveries),
+            stall_s=max((recovery.stall_s for recovery in self.recoveries), default=None),
         )
 
 
@@ -142,15 +155,40 @@ class Asker:
     async def _listen(self, asked: Asked) -> Summary:
         client = await self.open_client(asked.script.device)
         answer = client.chat(asked.script.prompt, **_options(asked.script))
-        async for piece in answer:
-            for token in piece.tokens:
-                self._note(Kind.TOKEN, asked, index=len(asked.tokens), token=token)
-                asked.tokens.append(token)
-                asked.times_s.append(self.now_s())
-                self.judge.token(asked, token)
+        async with aclosing(answer.events()) as events:
+            async for event in events:
+                match event:
+                    case Routed() as routed:
+                        self._routed(asked, routed)
+                    case Piece(_, _, tokens):
+                        self._came(asked, tokens)
+                asked.recoveries = answer.recoveries
+        asked.recoveries = answer.summary.recoveries
         return answer.summary
 
-    def _note(self, kind: Kind, asked: Asked, **details: str | int) -> None:
+    def _came(self, asked: Asked, tokens: Iterable[int]) -> None:
+        for token in tokens:
+            self._note(Kind.TOKEN, asked, index=len(asked.tokens), token=token)
+            asked.tokens.append(token)
+            asked.times_s.append(self.now_s())
+            self.judge.token(asked, token)
+
+    def _routed(self, asked: Asked, routed: Routed) -> None:
+        devices = ", ".join(stage.node.name for stage in routed.plan.stages)
+        lost = ", ".join(routed.recovery.lost) if routed.recovery else ""
+        stall_s = routed.recovery.stall_s if routed.recovery else 0.0
+        self._note(
+            Kind.ROUTED,
+            asked,
+            session=routed.session_id,
+            epoch=routed.epoch,
+            devices=devices,
+            lost=lost,
+            stall_s=stall_s,
+        )
+        self.judge.routed(asked, routed.session_id)
+
+    def _note(self, kind: Kind, asked: Asked, **details: str | int | float) -> None:
         script = asked.script
         self.trace.add(self.now_s(), kind, script.device, request=script.number, **details)
 

@@ -15,7 +15,7 @@ from typing import Protocol
 from mesh.errors import ModelNotPulled, UnknownSession
 from mesh.ports import Sampled, Step
 from mesh.spec import ModelSpec
-from mesh.types import Digest, Hidden, Payload, Sampling, SessionId, StageKey, TokenIds
+from mesh.types import CacheKey, Digest, Hidden, Payload, Sampling, SessionId, StageKey, TokenIds
 from simulator.devices.processor import Charges, FixedSpeed
 from simulator.devices.roofline import FrameSize
 from simulator.token_function import Maths, TokenFunction, row_bytes
@@ -43,12 +43,6 @@ class ComputeObserver(Protocol):
         """A frame has gone through a stage."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Open:
-    key: StageKey
-    cache_bytes: int
-
-
 class ModelledCompute:
     """The Compute port for one virtual device and the models on its disk."""
 
@@ -65,12 +59,18 @@ class ModelledCompute:
         """What it computes with."""
         self._observer = observer
         self._stages: dict[StageKey, int] = {}
-        self._sessions: dict[SessionId, _Open] = {}
+        self._caches: dict[CacheKey, int] = {}
+        """Those that are open, with their bytes."""
 
     @property
     def num_open(self) -> int:
-        """Sessions that hold a cache here."""
-        return len(self._sessions)
+        """Caches that are held here."""
+        return len(self._caches)
+
+    @property
+    def sessions(self) -> tuple[SessionId, ...]:
+        """Whose caches are held here, in the order of opening."""
+        return tuple(dict.fromkeys(cache.session_id for cache in self._caches))
 
     @property
     def stages(self) -> frozenset[StageKey]:
@@ -80,8 +80,7 @@ class ModelledCompute:
     @property
     def memory_bytes(self) -> int:
         """Weights and caches that are held now."""
-        caches_bytes = sum(session.cache_bytes for session in self._sessions.values())
-        return sum(self._stages.values()) + caches_bytes
+        return sum(self._stages.values()) + sum(self._caches.values())
 
     async def load(self, key: StageKey) -> int:
         """Load a span, which takes its bytes' time from the disk; see the port."""
@@ -99,28 +98,28 @@ class ModelledCompute:
         self.maths.unload(key)
         self._stages.pop(key, None)
 
-    async def open(self, session_id: SessionId, key: StageKey, context: int, sampling: Sampling) -> None:
+    async def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
         """Allot a cache; see the port."""
-        self.maths.open(session_id, key, context, sampling)
-        cache_bytes = self._spec(key.digest).cache_bytes(key.span, context, key.precision)
-        self._sessions[session_id] = _Open(key, cache_bytes)
+        self.maths.open(cache, context, sampling)
+        key = cache.stage
+        self._caches[cache] = self._spec(key.digest).cache_bytes(key.span, context, key.precision)
 
-    async def close_session(self, session_id: SessionId) -> None:
+    async def close(self, cache: CacheKey) -> None:
         """Free a cache; see the port."""
-        self.maths.close(session_id)
-        self._sessions.pop(session_id, None)
+        self.maths.close(cache)
+        self._caches.pop(cache, None)
 
     async def run(self, step: Step) -> Hidden | Sampled | None:
         """Run one frame, which takes the processor's time; see the port."""
-        session = self._sessions.get(step.session_id)
-        if session is None:
-            raise UnknownSession(f"session {step.session_id} is not open here")
-        spec, key = self._spec(session.key.digest), session.key
+        session_id, key = step.cache.session_id, step.cache.stage
+        if step.cache not in self._caches:
+            raise UnknownSession(f"session {session_id} is not open here")
+        spec = self._spec(key.digest)
         num_rows = _num_rows(step.payload, row_bytes(spec, key.precision))
         began_s = await self._spend(spec, key, FrameSize(step.start, num_rows, step.sample))
         result = self.maths.run(step)
         if self._observer:
-            self._observer.computed(ComputedFrame(began_s, step.session_id, key, step.start, num_rows))
+            self._observer.computed(ComputedFrame(began_s, session_id, key, step.start, num_rows))
         return result
 
     async def _spend(self, spec: ModelSpec, key: StageKey, size: FrameSize) -> float:

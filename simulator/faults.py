@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from simulator.devices.device import VirtualDevice
 from simulator.devices.thermal import ROOM_C
+from simulator.draining import Drains
 from simulator.loop import VirtualLoop
 from simulator.network.network import VirtualNetwork
 from simulator.network.rules import Later, Lossier, Lost, Rule, Slower, Way, always, corrupted, sometimes
@@ -32,13 +33,13 @@ class Faults:
         network: VirtualNetwork,
         devices: Mapping[str, VirtualDevice],
         trace: Trace,
-        seed: str,
+        drains: Drains,
     ) -> None:
         self._loop = loop
         self._network = network
         self._devices = devices
         self._trace = trace
-        self._seed = seed
+        self._drains = drains
         self._in_force: dict[int, tuple[Fault, Undo]] = {}
 
     def schedule(self, faults: Iterable[Fault]) -> None:
@@ -74,20 +75,38 @@ class Faults:
         """Have it happen; return what ends it, None where it has no end."""
         if fault.kind in _OF_DEVICES:
             return self._on_devices(fault)
+        if fault.kind is FaultKind.DRAIN:
+            return self._drain(fault)
         if fault.kind in _OF_MESSAGES:
-            rng = random.Random(f"{self._seed}/{fault.at_s}/{describe(fault)}")  # not its place in the list
+            rng = random.Random(
+                f"{self._network.seed}/{fault.at_s}/{describe(fault)}"
+            )  # not its place in the list
             return self._rule(_rule(fault, rng))
         return self._on_paths(fault)
 
     def _on_devices(self, fault: Fault) -> Undo:
         begin, end = _OF_DEVICES[fault.kind]
         devices = [self._devices[name] for name in fault.devices]
-        for device in devices:
-            begin(device, fault, self._loop.time())
+
+        def carry_out(act: _Act) -> None:
+            for device in devices:
+                act(device, fault, self._loop.time())
+                device.conditions.stir()
+
+        carry_out(begin)
 
         def undo() -> None:
-            for device in devices:
-                end(device, fault, self._loop.time())
+            carry_out(end)
+
+        return undo
+
+    def _drain(self, fault: Fault) -> Undo:
+        for name in fault.devices:
+            self._drains.begin(name)
+
+        def undo() -> None:
+            for name in fault.devices:
+                self._drains.end(name)
 
         return undo
 
@@ -203,8 +222,12 @@ _OF_DEVICES: dict[FaultKind, tuple[_Act, _Act]] = {
         lambda device, _, now_s: device.processor.surround(now_s, ROOM_C),
     ),
     FaultKind.UNPLUG: (
-        lambda device, fault, now_s: device.processor.unplug(now_s, fault.amount or 1.0),
+        lambda device, fault, now_s: device.processor.unplug(now_s, fault.amount or None),
         lambda device, _, now_s: device.processor.plug_in(now_s),
+    ),
+    FaultKind.DEPART: (
+        lambda device, _, __: device.conditions.depart(is_departing=True),
+        lambda device, _, __: device.conditions.depart(is_departing=False),
     ),
 }
 """How each fault of a device begins and ends."""

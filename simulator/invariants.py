@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mesh.config import Timing
-from mesh.types import FinishReason, Sampling, Summary
+from mesh.types import FinishReason, Sampling, SessionId, Summary
 from simulator.asking import Asked
+from simulator.calm import Calm
 from simulator.claims import Invariant
 from simulator.devices.device import VirtualDevice
+from simulator.leftovers import Leftovers
 from simulator.parts import Parts
 from simulator.result import Complaint
 from simulator.script import RequestScript, Script
 
+_TO_FREE_S = 2.0  # from the end of a request until nothing of it is left, where nobody waits for more
 _MARGIN_S = 5.0  # for a path that recovers while somebody waits
 
 Answer = tuple[tuple[int, ...], FinishReason]
@@ -33,6 +36,9 @@ class Invariants:
         self._now_s = now_s
         self._complain = complain
         self._references: dict[int, Answer | None] = {}
+        self._calm = Calm(script)
+        self._leftovers = Leftovers()
+        self._to_free_s = _TO_FREE_S + script.timing.linger_s
 
     def broken(self, name: Invariant, text: str, cause: str = "", traceback: str | None = None) -> None:
         """Complain of an invariant, if the script names it."""
@@ -53,8 +59,13 @@ class Invariants:
                 f"the undivided model gives {expected}",
             )
 
+    def routed(self, asked: Asked, session_id: SessionId) -> None:
+        """A client was told which session answers it."""
+        self._leftovers.routed(asked, session_id)
+
     def ended(self, asked: Asked, summary: Summary | None) -> None:
         """An attempt has ended."""
+        self._leftovers.ended(asked, self._now_s())
         reference = self._reference(asked.script)
         if summary is None or reference is None:
             return
@@ -71,14 +82,41 @@ class Invariants:
         """Look at everything now; called now and then."""
         now_s = self._now_s()
         for asked in requests:
-            if asked.is_under_way and now_s - asked.heard_s > self.silence_s:
+            if asked.is_under_way and now_s > self._ends_by_s(asked):
                 self.broken(
                     Invariant.ONE_END,
                     f"request {asked.script.number} has heard nothing, not even an error, for "
                     f"{now_s - asked.heard_s:.0f} s",
                 )
+        self._leftovers.look(requests)
         for device in devices:
             self.memory(device)
+            self._look_for_leftovers(device)
+
+    def _ends_by_s(self, asked: Asked) -> float:
+        """When an attempt must have ended that hears nothing more; one with a deadline may wait that long."""
+        deadline_s = asked.script.deadline_s or 0.0
+        return max(asked.heard_s + self.silence_s, asked.tried_s + deadline_s + _MARGIN_S)
+
+    def _look_for_leftovers(self, device: VirtualDevice) -> None:
+        if device.compute is None or device.is_paused or not device.compute.num_open:
+            return
+        now_s = self._now_s()
+        calm_s = self._calm.since_s(now_s)
+        for session_id in device.compute.sessions:
+            over_s = now_s - max(calm_s, self._leftovers.over_since_s(session_id))
+            if over_s > self._to_free_s:
+                text = (
+                    f"{device.name} still holds session {session_id}, {over_s:.1f} s after its request ended"
+                )
+                self.broken(Invariant.FREED_IN_TIME, text)
+
+    def declared_lost(self, viewer: VirtualDevice, target: VirtualDevice) -> None:
+        """A device takes another for lost."""
+        is_there = target.is_running and not target.is_paused
+        if is_there and not self._calm.excuses_death(self._now_s(), viewer, target):
+            text = f"{viewer.name} takes {target.name} for lost, which runs and can be reached"
+            self.broken(Invariant.NO_FALSE_DEATH, text)
 
     def memory(self, device: VirtualDevice) -> None:
         """Look at what a device holds."""

@@ -7,8 +7,9 @@ time is over: safety first, then liveness.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from mesh.client import Client
 from mesh.errors import MeshError
@@ -18,6 +19,8 @@ from simulator.claims import PromiseName
 from simulator.devices.device import VirtualDevice
 from simulator.result import Complaint
 from simulator.script import Promise
+
+T = TypeVar("T")
 
 _FIRST_LOOK_S = 0.5  # after the healing; the gap to the next look is twice as long each time
 _LONGEST_GAP_S = 4.0
@@ -32,17 +35,67 @@ class Wrong:
     text: str
 
 
+class Promised(Protocol):
+    """What promises are about: a household, virtual or real."""
+
+    @property
+    def requests(self) -> Sequence[Asked]:
+        """All that is asked in the run."""
+
+    def now_s(self) -> float:
+        """Seconds of the run."""
+
+    def circles(self) -> Mapping[str, frozenset[str]]:
+        """For each device that runs, those whom it should see alive, itself among them."""
+
+    async def seen_alive(self, name: str) -> frozenset[str]:
+        """Whom a device sees alive; raise the MeshError that keeps it from saying so."""
+
+    async def num_held(self, name: str) -> int:
+        """How many caches a device holds, 0 where it does not run; raise MeshError as before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Household:
-    """What promises are about."""
+    """A virtual one."""
 
     devices: list[VirtualDevice]
     requests: list[Asked]
     open_client: OpenClient
-    now_s: Callable[[], float]
+    clock: Callable[[], float]
+
+    def now_s(self) -> float:
+        """Seconds of the run; see `Promised`."""
+        return self.clock()
+
+    def circles(self) -> Mapping[str, frozenset[str]]:
+        """Whom each should see; see `Promised`."""
+        running = [device for device in self.devices if device.is_running]
+        members: dict[tuple[str, int], frozenset[str]] = {}
+        for device in running:
+            members[_circle(device)] = members.get(_circle(device), frozenset()) | {device.name}
+        return {device.name: members[_circle(device)] for device in running}
+
+    async def seen_alive(self, name: str) -> frozenset[str]:
+        """Whom a device sees; see `Promised`."""
+        return await seen_alive(await self.open_client(name))
+
+    async def num_held(self, name: str) -> int:
+        """How many caches a device holds; see `Promised`."""
+        device = next(device for device in self.devices if device.name == name)
+        return device.compute.num_open if device.compute is not None else 0
 
 
-async def keep(promise: Promise, household: Household, from_s: float) -> Complaint | None:
+def _circle(device: VirtualDevice) -> tuple[str, int]:
+    return device.script.mesh, device.version.major
+
+
+async def seen_alive(client: Client) -> frozenset[str]:
+    """Names of the devices that a client's gateway sees alive."""
+    return frozenset(d.record.name for d in await client.devices() if d.state is NodeState.ALIVE)
+
+
+async def keep(promise: Promise, household: Promised, from_s: float) -> Complaint | None:
     """Wait until a promise is met (None) or its time is over; `from_s` is when its time began."""
     look, over_s = _LOOKS[promise.name], from_s + promise.within_s
     gap_s, wrong = _FIRST_LOOK_S, Wrong("no_time", "there was no time")
@@ -57,7 +110,7 @@ async def keep(promise: Promise, household: Household, from_s: float) -> Complai
     return Complaint(promise.name, household.now_s(), text, cause=wrong.cause)
 
 
-async def _answered(household: Household, over_s: float) -> Wrong | None:
+async def _answered(household: Promised, over_s: float) -> Wrong | None:
     """Whoever asks after the time is over was promised nothing."""
     in_time = [a for a in household.requests if a.script.asks_again and a.script.at_s < over_s]
     waiting = [a for a in in_time if not a.is_answered]
@@ -78,27 +131,19 @@ def _state(asked: Asked) -> str:
     return f"is under way {since}, {len(asked.tokens)} tokens so far"
 
 
-async def _converged(household: Household, _: float) -> Wrong | None:
-    expected: dict[tuple[str, int], frozenset[str]] = {}
-    for device in household.devices:
-        if device.is_running:
-            circle = (device.script.mesh, device.version.major)
-            expected[circle] = expected.get(circle, frozenset()) | {device.name}
+async def _converged(household: Promised, _: float) -> Wrong | None:
     wrong = []
-    for device in household.devices:
-        if device.is_running:
-            seen = await _seen_alive(device, household.open_client)
-            there = expected[device.script.mesh, device.version.major]
-            if seen != there:
-                wrong.append(_difference(device.name, seen, there))
+    for name, expected in household.circles().items():
+        seen = await _said(household.seen_alive(name))
+        if seen != expected:
+            wrong.append(_difference(name, seen, expected))
     return Wrong("views_differ", wrong[0] + _and_others(len(wrong) - 1)) if wrong else None
 
 
-async def _seen_alive(device: VirtualDevice, open_client: OpenClient) -> frozenset[str] | str:
-    """Return who is alive in a device's eyes, or what kept it from saying so."""
+async def _said(saying: Awaitable[T]) -> T | str:
+    """Return what a device says of itself, or what kept it from saying so."""
     try:
-        client: Client = await open_client(device.name)
-        return frozenset(d.record.name for d in await client.devices() if d.state is NodeState.ALIVE)
+        return await saying
     except MeshError as error:
         return str(error)
 
@@ -112,22 +157,23 @@ def _difference(name: str, seen: frozenset[str] | str, expected: frozenset[str])
     return f"{name} {' and '.join(parts)}"
 
 
-async def _nothing_allotted(household: Household, _: float) -> Wrong | None:
+async def _nothing_allotted(household: Promised, _: float) -> Wrong | None:
     if any(asked.is_under_way for asked in household.requests):
         return Wrong("under_way", "requests are still under way")
-    holding = [d for d in household.devices if d.compute is not None and d.compute.num_open]
-    if not holding:
-        return None
-    first = holding[0]
-    num_open = first.compute.num_open if first.compute else 0
-    return Wrong("caches", f"{first.name} holds {num_open} caches" + _and_others(len(holding) - 1))
+    held = {name: await _said(household.num_held(name)) for name in household.circles()}
+    wrong = [f"{name} {_holding(said)}" for name, said in held.items() if said != 0]
+    return Wrong("caches", wrong[0] + _and_others(len(wrong) - 1)) if wrong else None
+
+
+def _holding(said: int | str) -> str:
+    return f"does not say what it holds ({said})" if isinstance(said, str) else f"holds {said} caches"
 
 
 def _and_others(num_others: int) -> str:
     return f", and {num_others} more" if num_others > 0 else ""
 
 
-_LOOKS: dict[str, Callable[[Household, float], Awaitable[Wrong | None]]] = {
+_LOOKS: dict[str, Callable[[Promised, float], Awaitable[Wrong | None]]] = {
     PromiseName.ANSWERED: _answered,
     PromiseName.CONVERGED: _converged,
     PromiseName.NOTHING_ALLOTTED: _nothing_allotted,

@@ -60,6 +60,10 @@ class RequestRecord:
     num_stages: int = 0
     tried_s: float = 0.0
     """Start of the last attempt."""
+    num_recoveries: int = 0
+    """How often the last attempt went on after devices were lost or had handed over."""
+    stall_s: float | None = None
+    """The longest pause that came of it; None where there was none."""
 
     @property
     def is_answered(self) -> bool:
@@ -113,6 +117,8 @@ class Figures:
     ttft_max_s: float | None
     tpot_p50_s: float | None
     tpot_max_s: float | None
+    num_recoveries: int
+    stall_max_s: float | None
     num_messages: int
     num_bytes: int
     energy_j: float
@@ -151,6 +157,8 @@ def figures_of(
         ttft_max_s=max(first_s, default=None),
         tpot_p50_s=median(next_s) if next_s else None,
         tpot_max_s=max(next_s, default=None),
+        num_recoveries=sum(r.num_recoveries for r in requests),
+        stall_max_s=max((r.stall_s for r in requests if r.stall_s is not None), default=None),
         num_messages=sum(flow.num_messages for flow in flows),
         num_bytes=sum(flow.num_bytes for flow in flows),
         energy_j=sum(device.energy_j for device in devices),

@@ -115,7 +115,7 @@ def _result_of(world: World) -> RunResult:
     complaints = (*world.complaints, *_over_budget(world.script, figures, world.loop.time()))
     return RunResult(
         script=world.script,
-        verdict=_verdict(world.script, complaints),
+        verdict=verdict_of(world.script, complaints),
         complaints=complaints,
         digest=world.trace.digest,
         figures=figures,
@@ -127,7 +127,8 @@ def _result_of(world: World) -> RunResult:
     )
 
 
-def _verdict(script: Script, complaints: tuple[Complaint, ...]) -> Verdict:
+def verdict_of(script: Script, complaints: tuple[Complaint, ...]) -> Verdict:
+    """What complaints of a run make of it."""
     if not complaints:
         return Verdict.HELD
     promised = {promise.name for promise in script.eventually}
@@ -140,7 +141,7 @@ def _over_budget(script: Script, figures: Figures, now_s: float) -> Iterator[Com
     for budget in script.budgets:
         assert budget.figure in known, budget.figure
         value = getattr(figures, budget.figure)
-        if value is None and figures.num_requests:
+        if value is None and figures.num_requests and budget.figure != "stall_max_s":
             text = f"{budget.figure} could not be measured: no token came"
             yield Complaint(budget.figure, now_s, text, cause="unmeasured")
         elif value is not None and value > budget.limit:

@@ -29,12 +29,12 @@ from mesh.errors import (
 from mesh.ports import Sampled, Step
 from mesh.spec import ModelSpec
 from mesh.types import (
+    CacheKey,
     Digest,
     FinishReason,
     Hidden,
     Precision,
     Sampling,
-    SessionId,
     Span,
     StageKey,
     TokenIds,
@@ -60,10 +60,10 @@ class Maths(Protocol):
     def unload(self, key: StageKey) -> None:
         """Free a span."""
 
-    def open(self, session_id: SessionId, key: StageKey, context: int, sampling: Sampling) -> None:
+    def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
         """Allot a session's cache on a loaded span."""
 
-    def close(self, session_id: SessionId) -> None:
+    def close(self, cache: CacheKey) -> None:
         """Free a session's cache; does nothing where there is none."""
 
     def run(self, step: Step) -> Hidden | Sampled | None:
@@ -129,7 +129,7 @@ class TokenFunction:
     def __init__(self, specs: Iterable[ModelSpec]) -> None:
         self._specs: dict[Digest, ModelSpec] = {spec.digest: spec for spec in specs}
         self._stages: dict[StageKey, _Stage] = {}
-        self._caches: dict[SessionId, _Cache] = {}
+        self._caches: dict[CacheKey, _Cache] = {}
 
     def load(self, key: StageKey) -> int:
         """Hold a span; see Maths."""
@@ -145,22 +145,22 @@ class TokenFunction:
         """Free a span; see Maths."""
         self._stages.pop(key, None)
 
-    def open(self, session_id: SessionId, key: StageKey, context: int, sampling: Sampling) -> None:
+    def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
         """Allot a cache; see Maths."""
-        stage = self._stages.get(key)
+        stage = self._stages.get(cache.stage)
         if stage is None:
-            raise StageNotLoaded(f"layers {key.span} are not loaded")
-        self._caches[session_id] = _Cache(stage, context, sampling)
+            raise StageNotLoaded(f"layers {cache.stage.span} are not loaded")
+        self._caches[cache] = _Cache(stage, context, sampling)
 
-    def close(self, session_id: SessionId) -> None:
+    def close(self, cache: CacheKey) -> None:
         """Free a cache; see Maths."""
-        self._caches.pop(session_id, None)
+        self._caches.pop(cache, None)
 
     def run(self, step: Step) -> Hidden | Sampled | None:
         """Run one frame; see Maths."""
-        cache = self._caches.get(step.session_id)
+        cache = self._caches.get(step.cache)
         if cache is None:
-            raise UnknownSession(f"session {step.session_id} is not open here")
+            raise UnknownSession(f"session {step.cache.session_id} is not open here")
         stage = cache.stage
         rows = _rows(step, stage)
         _check_room(cache, step.start, len(rows))

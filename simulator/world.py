@@ -16,10 +16,11 @@ from mesh.client import Client
 from mesh.errors import PeerUnreachable
 from mesh.link import Link, open_link
 from mesh.messages import Hello
-from mesh.types import Precision
+from mesh.types import Address, NodeState, Precision
 from simulator.asking import Asked, Asker
 from simulator.claims import Invariant
 from simulator.devices.device import LIFE, PORT, Surroundings, VirtualDevice
+from simulator.draining import Drains
 from simulator.faults import Faults
 from simulator.invariants import Invariants, longest_silence_s
 from simulator.loop import VirtualLoop
@@ -32,6 +33,7 @@ from simulator.result import Complaint, DeviceRecord, Flow, RequestRecord
 from simulator.script import FaultKind, Script
 from simulator.trace import Kind, Trace
 
+_ROSTER = "mesh.roles.roster"  # says of whom it hears no more
 _HOSTS_BASE = 10 << 24  # addresses from 10.0.0.1 on (RFC 1918)
 
 
@@ -48,8 +50,7 @@ class World:
         self.invariants = Invariants(script, parts, loop.time, self.complain)
         self._tasks = tasks
         self._is_closed = False
-        seed = str(script.seed)
-        self._network = VirtualNetwork(seed, observer=self.trace.message)
+        self._network = VirtualNetwork(str(script.seed), observer=self.trace.message)
         self._around = Surroundings(
             loop=loop,
             tasks=tasks,
@@ -63,7 +64,8 @@ class World:
             is_over=lambda: self._is_closed,
         )
         self.devices = self._make_devices()
-        self.faults = Faults(loop, self._network, self.devices, self.trace, seed)
+        drains = Drains(self.open_client, tasks, self.trace, loop.time)
+        self.faults = Faults(loop, self._network, self.devices, self.trace, drains)
         self.requests = [Asked(request) for request in script.requests]
         self._asker = Asker(self.open_client, loop.time, self.trace, script.duration_s, self.invariants)
         self.invariants.silence_s = longest_silence_s(script.timing, self._longest_load_s(parts))
@@ -120,11 +122,16 @@ class World:
             raise PeerUnreachable(f"no agent runs on {name}; start it and ask again")
         hello = Hello(device.version, device.script.mesh, None)
 
-        async def opened() -> Link:
-            transport = VirtualTransport(self._network, device.host)
-            return await open_link(transport, device.host.at(PORT), hello, self.script.timing.dial_s)
+        async def open_at(address: Address) -> Link:
+            transport = VirtualTransport(self._network, device.host)  # an app outlives its device's agent
+            return await open_link(transport, address, hello, self.script.timing.dial_s)
 
-        return Client(device.node_record(), opened, random.Random(0))
+        return Client(
+            device.node_record(),
+            lambda: open_at(device.host.at(PORT)),
+            random.Random(0),
+            open_node=lambda record: open_at(record.address),
+        )
 
     def request_records(self) -> tuple[RequestRecord, ...]:
         """Return what became of each request that was asked."""
@@ -149,7 +156,8 @@ class World:
         logger, ears = logging.getLogger("mesh"), _Ears(self)
         before = logger.level, logger.propagate
         logger.addHandler(ears)
-        logger.setLevel(logging.INFO if self.script.keeps_messages else logging.WARNING)
+        hears_all = self.script.keeps_messages or Invariant.NO_FALSE_DEATH in self.script.always
+        logger.setLevel(logging.INFO if hears_all else logging.WARNING)
         logger.propagate = False
         try:
             yield
@@ -157,6 +165,11 @@ class World:
             logger.removeHandler(ears)
             logger.setLevel(before[0])
             logger.propagate = before[1]
+
+    def declared_lost(self, viewer: str, target: str) -> None:
+        """A device takes another for lost."""
+        if viewer in self.devices and target in self.devices:
+            self.invariants.declared_lost(self.devices[viewer], self.devices[target])
 
     def role_failed(self, device: str, error: BaseException) -> None:
         """An exception that is none of the mesh's left a role."""
@@ -209,6 +222,10 @@ class _Ears(logging.Handler):
         name, world = life.device if life else "", self._world
         if record.exc_info and record.exc_info[1] is not None:
             world.role_failed(name, record.exc_info[1])
+        if record.name == _ROSTER and isinstance(record.args, tuple) and NodeState.LOST in record.args:
+            world.declared_lost(name, str(record.args[0]))
+        if record.levelno < logging.WARNING and not world.script.keeps_messages:
+            return
         world.trace.add(
             world.loop.time(),
             Kind.LOGGED,

@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import pytest
 
-from mesh.client import DEFAULT_MAX_TOKENS, Client
-from mesh.errors import BadSetting, Busy, ChannelClosed, InternalError, PeerUnreachable
-from mesh.link import Link, open_link, welcome_link
+from mesh.client import DEFAULT_MAX_TOKENS, Client, named_device
+from mesh.errors import BadSetting, Busy, InternalError, LastHolder, PeerUnreachable, UnknownDevice
 from mesh.messages import (
-    PROTOCOL,
     ChatFinished,
     ChatRequest,
     DevicesReply,
     DevicesRequest,
+    DrainReply,
+    DrainRequest,
     Heartbeat,
-    Hello,
     Message,
     Piece,
     PlanReply,
     PlanRequest,
     RequestFailed,
 )
-from mesh.ports import Channel
 from mesh.types import (
-    Address,
     ChatMessage,
     Device,
-    DeviceClass,
     FinishReason,
     NodeId,
     NodeRecord,
@@ -45,61 +40,18 @@ from mesh.types import (
 )
 from simulator.library import TINY
 from simulator.loop import run
-from simulator.network.ideal import IdealNetwork
-from simulator.network.transport import VirtualListener
+from tests.scripted import HangUp, Scripted, Wait, a_mesh, a_record
 
-AT = Address("10.0.0.1", 7070)
-RECORD = NodeRecord(NodeId("1" * 32), "tv", DeviceClass.TV, AT, "home", PROTOCOL, 1)
+RECORD = a_record("tv")
 SUMMARY = Summary("tiny", FinishReason.STOP, (1, 2, 3), 5, 7, 0.5, 10.0)
 FINISHED = ChatFinished(1, SUMMARY)
 
 
-@dataclass(slots=True)
-class Scripted:
-    """A gateway that answers every request with the same messages."""
-
-    listener: VirtualListener
-    replies: tuple[Message, ...]
-    hangs_up: bool
-    asked: list[Message] = field(default_factory=list)
-    num_open: int = 0
-
-    async def run(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                tasks.create_task(self._serve(await self.listener.accept()))
-
-    async def _serve(self, channel: Channel) -> None:
-        link = await welcome_link(channel, Hello(PROTOCOL, "home", RECORD))
-        self.num_open += 1
-        try:
-            self.asked.append(await link.receive())
-            for reply in self.replies:
-                await link.send(reply)
-            if not self.hangs_up:
-                await link.receive()  # the client sends no more: until it closes
-        except ChannelClosed:
-            pass
-        finally:
-            self.num_open -= 1
-            await link.close()
-
-
 @asynccontextmanager
 async def a_gateway(*replies: Message, hangs_up: bool = False) -> AsyncIterator[tuple[Client, Scripted]]:
-    network = IdealNetwork()
-    gateway = Scripted(await network.transport_at(AT.host).listen(AT), replies, hangs_up)
-
-    async def opened() -> Link:
-        return await open_link(network.transport_at("10.0.0.2"), AT, Hello(PROTOCOL, "home", None), 1.0)
-
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(gateway.run())
-        try:
-            yield Client(RECORD, opened, random.Random(1)), gateway
-        finally:
-            await asyncio.sleep(0.1)
-            running.cancel()
+    """A gateway that answers every request with the same messages."""
+    async with a_mesh(tv=[[*replies, *([HangUp()] if hangs_up else [])]]) as mesh:
+        yield mesh.client(), mesh["tv"]
 
 
 def test_pieces_come_in_order_then_the_summary() -> None:
@@ -188,6 +140,8 @@ def test_a_seed_is_drawn_where_none_is_given_and_can_be_read() -> None:
         ({"top_p": 2.0}, "top_p"),
         ({"min_p": -0.5}, "min_p"),
         ({"seed": -1}, "seed"),
+        ({"deadline_s": -1.0}, "deadline_s is -1.0; it must be 0 or more"),
+        ({"deadline_s": float("nan")}, "deadline_s is nan; it must be 0 or more"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_at_once(options: dict[str, float], text: str) -> None:
@@ -289,3 +243,71 @@ def test_a_refusal_of_devices_is_raised() -> None:
                 await client.devices()
 
     run(main())
+
+
+def test_an_answer_is_iterated_once() -> None:
+    async def main() -> None:
+        async with a_gateway(FINISHED) as (client, gateway):
+            answer = client.chat("?")
+            await answer.text()
+            with pytest.raises(BadSetting, match="can be iterated once"):
+                await answer.text()
+            assert len(gateway.asked) == 1
+
+    run(main())
+
+
+def _devices(*records: NodeRecord, state: NodeState = NodeState.ALIVE) -> tuple[Device, ...]:
+    return tuple(Device(record, state, Source.CONTACT, None) for record in records)
+
+
+@pytest.mark.parametrize("name", ["phone", "2222", "22222222"])
+def test_a_drain_asks_that_very_device_and_waits_for_its_word(name: str) -> None:
+    async def main() -> None:
+        there = DevicesReply(1, _devices(RECORD, a_record("phone")))
+        async with a_mesh(tv=[[there]], phone=[[Wait(20), DrainReply(1)]]) as mesh:
+            now = asyncio.get_running_loop().time
+            await mesh.client().drain(name, is_forced=True)
+            assert now() >= 20
+            assert mesh["phone"].asked == [DrainRequest(1, is_forced=True)]
+            assert mesh["phone"].num_heartbeats > 0  # it was asked whether it lived
+            assert mesh["tv"].asked == [DevicesRequest(1)]
+
+    run(main())
+
+
+def test_the_gateway_itself_can_be_drained_and_taken_back() -> None:
+    async def main() -> None:
+        there = DevicesReply(1, _devices(RECORD))
+        async with a_mesh(tv=[[there], [DrainReply(1)]]) as mesh:
+            await mesh.client().drain("tv", is_over=True)
+            assert mesh["tv"].asked[1] == DrainRequest(1, is_forced=False, is_over=True)
+
+    run(main())
+
+
+def test_a_refused_drain_is_raised() -> None:
+    async def main() -> None:
+        there = DevicesReply(1, _devices(RECORD))
+        refused = RequestFailed(1, LastHolder.code, "only tv holds layers 0 to 3")
+        async with a_mesh(tv=[[there], [refused]]) as mesh:
+            with pytest.raises(LastHolder, match="only tv"):
+                await mesh.client().drain("tv")
+
+    run(main())
+
+
+def test_a_device_that_is_not_there_is_told_with_those_that_are() -> None:
+    devices = (*_devices(RECORD), *_devices(a_record("phone"), state=NodeState.LOST))
+    for name in ("tvv", "phone", "2222", "111", ""):  # lost, and an id that is too short
+        with pytest.raises(
+            UnknownDevice, match=f"no device '{name}' is in the mesh now; those there are: tv$"
+        ):
+            named_device(name, devices)
+
+
+def test_a_name_of_two_devices_asks_for_an_id() -> None:
+    other = replace(RECORD, node_id=NodeId("ab" * 16))
+    with pytest.raises(BadSetting, match="'tv' fits 2 devices; name one by its id: 11111111, abababab"):
+        named_device("tv", _devices(RECORD, other))
+    assert named_device("ABAB", _devices(RECORD, other)) == other

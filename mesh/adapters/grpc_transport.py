@@ -85,13 +85,15 @@ class GrpcChannel:
         self._connection = connection
         self._call = call
         self._reading: asyncio.Future[object] | None = None
+        self._writing = asyncio.Lock()  # gRPC ends a call in which two write at once
         self._closed = False
 
     async def send(self, message: bytes) -> None:
         """Hand over one message; see the port."""
         check_message_size(message)  # gRPC lets a writer above its limit wait for ever (seen with 1.85)
-        with _closed_where_broken():
-            await self._call.write(message)
+        async with self._writing:
+            with _closed_where_broken():
+                await self._call.write(message)
 
     async def receive(self) -> bytes:
         """Return the next message; see the port."""
@@ -178,6 +180,7 @@ class _ServedChannel:
     def __init__(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
         self._context = context
         self._inbox: Inbox[bytes] = Inbox(_INBOX)
+        self._writing = asyncio.Lock()  # gRPC fails the second of two that write at once
         self._over = asyncio.Event()
 
     async def pump(self) -> None:
@@ -200,11 +203,12 @@ class _ServedChannel:
 
     async def send(self, message: bytes) -> None:
         """Hand over one message; see the port."""
-        if self._inbox.is_closed:
-            raise ChannelClosed("the peer closed the channel")
         check_message_size(message)  # gRPC lets a writer above its limit wait for ever (seen with 1.85)
-        with _closed_where_broken():
-            await self._context.write(message)
+        async with self._writing:
+            if self._inbox.is_closed:
+                raise ChannelClosed("the peer closed the channel")
+            with _closed_where_broken():
+                await self._context.write(message)
 
     async def receive(self) -> bytes:
         """Return the next message; see the port."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from mesh.adapters.disk_library import DiskLibrary
 from mesh.ports import Sampled, Step
-from mesh.types import Hidden, Sampling, SessionId, StageKey
+from mesh.types import CacheKey, Hidden, Sampling, StageKey
 
 if TYPE_CHECKING:
     from mesh.adapters.torch_engine import TorchEngine
@@ -43,19 +43,19 @@ class TorchCompute:
         """Free a span; see the port."""
         await self._on(self._runner, lambda engine: engine.unload(key))
 
-    async def open(self, session_id: SessionId, key: StageKey, context: int, sampling: Sampling) -> None:
+    async def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
         """Allot a cache; see the port."""
-        await self._on(self._runner, lambda engine: engine.open(session_id, key, context, sampling))
+        await self._on(self._runner, lambda engine: engine.open(cache, context, sampling))
 
     async def run(self, step: Step) -> Hidden | Sampled | None:
         """Run one frame; see the port."""
         return await self._on(self._runner, lambda engine: engine.run(step))
 
-    async def close_session(self, session_id: SessionId) -> None:
+    async def close(self, cache: CacheKey) -> None:
         """Free a cache; see the port."""
-        await self._on(self._runner, lambda engine: engine.close(session_id))
+        await self._on(self._runner, lambda engine: engine.close(cache))
 
-    def close(self) -> None:
+    def shut_down(self) -> None:
         """End the threads when their work is done; nothing may be called after."""
         self._runner.shutdown(wait=False, cancel_futures=True)
         self._loader.shutdown(wait=False, cancel_futures=True)

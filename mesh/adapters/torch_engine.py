@@ -17,7 +17,7 @@ from mesh.model.sampling import sample
 from mesh.model.stage import Stage
 from mesh.ports import Sampled, Step
 from mesh.spec import ModelSpec
-from mesh.types import Hidden, Payload, Precision, Sampling, SessionId, StageKey, TokenIds
+from mesh.types import CacheKey, Hidden, Payload, Precision, Sampling, StageKey, TokenIds
 
 _DTYPES = {Precision.INT4: torch.bfloat16, Precision.F32: torch.float32}
 
@@ -34,7 +34,7 @@ class TorchEngine:
 
     def __init__(self) -> None:
         self._stages: dict[StageKey, Stage] = {}
-        self._sessions: dict[SessionId, _Open] = {}
+        self._caches: dict[CacheKey, _Open] = {}
 
     def load(self, key: StageKey, path: Path, spec: ModelSpec) -> int:
         """Read a span's weights; return their bytes."""
@@ -46,22 +46,22 @@ class TorchEngine:
         """Free a span's weights."""
         self._stages.pop(key, None)
 
-    def open(self, session_id: SessionId, key: StageKey, context: int, sampling: Sampling) -> None:
+    def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
         """Allot a session's cache."""
-        stage = self._stages.get(key)
+        stage = self._stages.get(cache.stage)
         if stage is None:
-            raise StageNotLoaded(f"layers {key.span} are not loaded")
-        self._sessions[session_id] = _Open(stage, stage.new_cache(context), sampling)
+            raise StageNotLoaded(f"layers {cache.stage.span} are not loaded")
+        self._caches[cache] = _Open(stage, stage.new_cache(context), sampling)
 
-    def close(self, session_id: SessionId) -> None:
+    def close(self, cache: CacheKey) -> None:
         """Free a session's cache."""
-        self._sessions.pop(session_id, None)
+        self._caches.pop(cache, None)
 
     def run(self, step: Step) -> Hidden | Sampled | None:
         """Run one frame; see the Compute port."""
-        session = self._sessions.get(step.session_id)
+        session = self._caches.get(step.cache)
         if session is None:
-            raise UnknownSession(f"session {step.session_id} is not open here")
+            raise UnknownSession(f"session {step.cache.session_id} is not open here")
         stage = session.stage
         hidden = stage.forward(_to_rows(step.payload, stage), step.start, session.cache)
         if not stage.spec.is_last(stage.span):

@@ -1,7 +1,8 @@
 """Who is in the mesh, as one node believes.
 
 Owns each node's state and the rules by which news and silence change it. Pure: events and `now` (seconds
-of any monotonic clock) come in, changes go out. Must not know how news travels.
+of any monotonic clock) come in, changes go out. Must not know how news travels; how long silence is borne is
+`mesh.logic.pulse`'s.
 
     (unknown) ── sighted ──▶ joined ── heard ──▶ alive ── silence, or its channel broke ──▶ suspect
     suspect ── heard ──▶ alive          suspect, joined ── longer silence ──▶ lost
@@ -21,6 +22,7 @@ from dataclasses import dataclass, replace
 
 from mesh.config import Timing
 from mesh.errors import StageLost
+from mesh.logic.pulse import Pulses
 from mesh.types import Device, NodeId, NodeRecord, NodeState, NodeStatus, Source
 
 _GONE = (NodeState.LOST, NodeState.LEFT)
@@ -73,14 +75,11 @@ class Membership:
         self._own = own
         self._timing = timing
         self._members: dict[NodeId, Member] = {}
-        self._heard_s: dict[NodeId, float] = {}
-        """When each last showed that it lives; when it was sighted, until then.
-
-        Apart from the members, because it is what changes with every heartbeat.
-        """
+        self._pulses = Pulses(timing)
+        """Of every member. Apart from them, because it is what changes with every heartbeat."""
         self._alive: tuple[NodeRecord, ...] | None = None
         self.next_s = math.inf
-        """When silence may have its next effect, as of the last tick."""
+        """When to tick again at the latest. Moves nearer where a node promises to speak sooner."""
 
     def members(self) -> tuple[Member, ...]:
         """All that are known, by name and id."""
@@ -106,7 +105,7 @@ class Membership:
             self._put(replace(known, record=record, source=_closer(known, source), is_announced=is_announced))
             return []
         self._put(Member(record, NodeState.JOINED, source, now, is_announced=is_announced))
-        self._heard_s[record.node_id] = now
+        self._pulses.sighted(record.node_id, now)
         return [Change(record, known.state if known else None, NodeState.JOINED)]
 
     @staticmethod
@@ -117,15 +116,33 @@ class Membership:
             return False
         return source is not Source.CONTACT or record.address == known.record.address
 
-    def heard(self, node_id: NodeId, status: NodeStatus | None, now: float) -> list[Change]:
-        """A node showed that it lives; a status of None says that it is as it was."""
+    def heard(
+        self, node_id: NodeId, status: NodeStatus | None, now: float, next_s: float | None = None
+    ) -> list[Change]:
+        """A node showed that it lives; a status of None says that it is as it was.
+
+        It promises to do so again within `next_s` seconds (None: the usual interval), and from now on its
+        silence counts by that: until its first quick promise, and after it takes that back, as usual.
+        """
         known = self._members.get(node_id)
         if known is None or known.state is NodeState.LEFT:
             return []
-        self._heard_s[node_id] = now
+        self._pulses.looked(self.next_s, now)
+        self._pulses.heard(node_id, now, next_s)
+        if next_s is not None:
+            self.next_s = min(self.next_s, self._pulses.suspect_s(node_id))
         if status is not None:
             self._put(replace(known, status=status))
         return [] if known.state is NodeState.ALIVE else self._move(node_id, NodeState.ALIVE, now)
+
+    def seen(self, node_id: NodeId, incarnation: int, now: float) -> list[Change]:
+        """Something else than a heartbeat came from a node: it lives, and has promised nothing new."""
+        known = self._members.get(node_id)
+        is_there = known is not None and known.state in (NodeState.ALIVE, NodeState.SUSPECT)
+        if known is None or not is_there or known.record.incarnation != incarnation:
+            return []
+        self._pulses.seen(node_id, now)
+        return self._move(node_id, NodeState.ALIVE, now)
 
     def broken(self, node_id: NodeId, now: float) -> list[Change]:
         """The channel to a node broke, or it could not be dialled."""
@@ -153,10 +170,15 @@ class Membership:
         self._put(replace(known, record=replace(known.record, incarnation=incarnation)))
         return self._move(node_id, NodeState.LEFT, now)
 
-    def tick(self, now: float) -> list[Change]:
-        """Let silence have its effect. Costs little where it has none: every node does it all the time."""
+    def tick(self, now: float, again_s: float = math.inf) -> list[Change]:
+        """Let silence have its effect. Costs little where it has none: every node does it all the time.
+
+        To be called again at `next_s`, which is `again_s` or earlier; who comes much later has stood still,
+        and does not take that for the silence of others.
+        """
+        self._pulses.looked(self.next_s, now)
         changes: list[Change] = []
-        self.next_s = math.inf
+        self.next_s = again_s
         for node_id, known in tuple(self._members.items()):
             deadline_s = self._deadline_s(node_id, known)
             if deadline_s <= now:
@@ -170,21 +192,19 @@ class Membership:
         """When silence moves a node on."""
         if known is None:
             return math.inf
-        timing, heard_s = self._timing, self._heard_s[node_id]
         if known.state is NodeState.ALIVE:
-            return heard_s + timing.suspect_after_s
+            return self._pulses.suspect_s(node_id)
         if known.state in _GONE:
             # Of an announced one discovery would say nothing new when its network comes back, so keep it.
             keep = known.state is NodeState.LOST and known.is_announced
-            return math.inf if keep else known.since_s + timing.forget_after_s
-        # Where we ourselves stood still, what was sent meanwhile waits to be read, or to be said anew.
-        doubted_s = timing.lost_after_s - timing.suspect_after_s
-        return max(heard_s + timing.lost_after_s, known.since_s + doubted_s)
+            return math.inf if keep else known.since_s + self._timing.forget_after_s
+        return self._pulses.lost_s(node_id, known.since_s)
 
     def _age(self, node_id: NodeId, now: float) -> list[Change]:
         known = self._members[node_id]
         if known.state in _GONE:
-            del self._members[node_id], self._heard_s[node_id]
+            del self._members[node_id]
+            self._pulses.forget(node_id)
             return [Change(known.record, known.state, None)]
         was_heard = known.state is NodeState.ALIVE  # never straight to lost
         return self._move(node_id, NodeState.SUSPECT if was_heard else NodeState.LOST, now)

@@ -8,7 +8,7 @@ weights that are still on their way into memory.
 from __future__ import annotations
 
 from mesh.errors import Busy, InsufficientMemory
-from mesh.types import LoadedStage, SessionId, StageKey
+from mesh.types import CacheKey, LoadedStage, StageKey
 
 _MB = 1_000_000
 
@@ -20,12 +20,12 @@ class MemoryLedger:
         self.budget_bytes = budget_bytes
         self._stages: dict[StageKey, int] = {}  # from the least recently used to the most
         self._arriving: set[StageKey] = set()
-        self._caches: dict[SessionId, tuple[StageKey, int]] = {}
+        self._caches: dict[CacheKey, int] = {}
 
     @property
     def used_bytes(self) -> int:
         """Weights and caches together."""
-        return sum(self._stages.values()) + sum(size for _, size in self._caches.values())
+        return sum(self._stages.values()) + sum(self._caches.values())
 
     @property
     def stages(self) -> tuple[LoadedStage, ...]:
@@ -34,8 +34,8 @@ class MemoryLedger:
 
     @property
     def num_sessions(self) -> int:
-        """How many caches are booked."""
-        return len(self._caches)
+        """How many sessions have caches here."""
+        return len({cache.session_id for cache in self._caches})
 
     def has_stage(self, key: StageKey) -> bool:
         """Whether a stage's weights are booked and have arrived."""
@@ -70,25 +70,25 @@ class MemoryLedger:
         self._stages.pop(key, None)
         self._arriving.discard(key)
 
-    def book_cache(self, session_id: SessionId, key: StageKey, cache_bytes: int) -> list[StageKey]:
+    def book_cache(self, cache: CacheKey, cache_bytes: int) -> list[StageKey]:
         """Book a session's cache on a stage and return the idle stages that must be freed for it first.
 
         Raises Busy, changing nothing, where even freeing every idle stage is not enough.
         """
-        doomed = self._make_room(cache_bytes, spared=key)
+        doomed = self._make_room(cache_bytes, spared=cache.stage)
         if doomed is None:
             free_bytes = self.budget_bytes - self.used_bytes
             raise Busy(
                 f"a cache of {_megabytes(cache_bytes)} MB does not fit beside what runs: "
                 f"{free_bytes // _MB} MB are free; try again when other answers have ended"
             )
-        self._stages[key] = self._stages.pop(key)
-        self._caches[session_id] = (key, cache_bytes)
+        self._stages[cache.stage] = self._stages.pop(cache.stage)
+        self._caches[cache] = cache_bytes
         return doomed
 
-    def drop_cache(self, session_id: SessionId) -> None:
+    def drop_cache(self, cache: CacheKey) -> None:
         """Take a session's cache from the books."""
-        self._caches.pop(session_id, None)
+        self._caches.pop(cache, None)
 
     def _make_room(self, num_bytes: int, spared: StageKey | None = None) -> list[StageKey] | None:
         """Take idle stages from the books until so much is free, and return them; None if it never is."""
@@ -106,7 +106,7 @@ class MemoryLedger:
         return doomed
 
     def _idle(self, spared: StageKey | None) -> list[StageKey]:
-        in_use = {spared, *self._arriving, *(key for key, _ in self._caches.values())}
+        in_use = {spared, *self._arriving, *(cache.stage for cache in self._caches)}
         return [key for key in self._stages if key not in in_use]
 
 

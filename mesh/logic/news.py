@@ -31,7 +31,7 @@ class News:
 
     def __init__(self) -> None:
         self.now = NOTHING
-        self._sayings: dict[Told, Heartbeat] = {}
+        self._sayings: dict[tuple[Told, float | None], Heartbeat] = {}
 
     def update(self, status: NodeStatus, neighbours: tuple[NodeRecord, ...]) -> None:
         """Take what there is to tell now."""
@@ -39,18 +39,20 @@ class News:
             self.now = Told(status, neighbours)
             self._sayings = {}
 
-    def since(self, told: Told) -> Heartbeat:
-        """Return what is new; listeners who know the same get the same object.
+    def since(self, told: Told, next_s: float | None = None) -> Heartbeat:
+        """Return what is new; listeners who know the same, and are promised the same, get the same object.
 
+        The promise is that the next heartbeat comes within `next_s` seconds; None: after the usual interval.
         A neighbour that is gone is not mentioned, and is news again when it is back.
         """
-        if told is self.now:
+        if told is self.now and next_s is None:
             return _NOTHING_NEW
-        if told not in self._sayings:
-            self._sayings[told] = self._compare(told)
-        return self._sayings[told]
+        if (told, next_s) not in self._sayings:
+            self._sayings[told, next_s] = self._compare(told, next_s)
+        return self._sayings[told, next_s]
 
-    def _compare(self, told: Told) -> Heartbeat:
+    def _compare(self, told: Told, next_s: float | None) -> Heartbeat:
         known = frozenset(told.neighbours)
         status = None if self.now.status == told.status else self.now.status
-        return Heartbeat(status, tuple(record for record in self.now.neighbours if record not in known))
+        neighbours = tuple(record for record in self.now.neighbours if record not in known)
+        return Heartbeat(status, neighbours, next_s)

@@ -1,9 +1,10 @@
 """Which node holds which layers.
 
-Owns the choice of nodes, their order and the cuts for one model. Pure. Today's rule: as few nodes as
-can hold the model, because each more is a hop for every token; among those, layers in proportion to the
-room that each has. What a node must hold is counted to the byte: its layers, the cache of one session
-for them, the embedding on the first and the final norm and output head on the last.
+Owns the choice of nodes, their order and the cuts, for one model or a part of it. Pure. Must not know
+what is loaded where: new plans take each node as empty. Today's rule: as few nodes as can hold the
+layers, because each more is a hop for every token; among those, layers in proportion to the room that
+each has. What a node must hold is counted to the byte: its layers, the cache of one session for them,
+the embedding on the first and the final norm and output head on the last.
 
 Two facts make the search small and exact. For a given first and last node, room grows with memory, so
 the k largest nodes are the best k. And if a plan exists for given ends, giving out layers in proportion
@@ -14,62 +15,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import permutations
 
 from mesh.errors import InsufficientMemory
-from mesh.spec import ModelSpec
-from mesh.types import NodeRecord, Plan, PlannedStage, Precision, Span
+from mesh.logic.capacity import Candidate, Demand, Offer, megabytes
+from mesh.types import NodeRecord, Plan, PlannedStage, Span
 
-_MB = 1_000_000
+__all__ = ["Candidate", "Demand", "deal", "missing_bytes", "plan", "spread"]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A node that has the model on its disk, and the memory that it lends to the mesh."""
+class _Seat:
+    """How many layers of a span one node could hold in each place of its chain; below 1: not there."""
 
     node: NodeRecord
-    memory_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """What is to be placed."""
-
-    spec: ModelSpec
-    precision: Precision
-    context: int
-    """Positions of one session."""
-
-    @property
-    def layer_bytes(self) -> int:
-        """Weights and cache of one layer."""
-        layer = self.spec.layer_bytes(self.precision)
-        return layer + self.spec.layer_cache_bytes(self.context, self.precision)
-
-    @property
-    def whole_bytes(self) -> int:
-        """Everything on one node."""
-        ends = self.spec.ends_bytes(self.precision, first=True, last=True)
-        return self.spec.num_layers * self.layer_bytes + ends
-
-    @property
-    def split_bytes(self) -> int:
-        """Everything on several nodes together: a tied table is then held at both ends."""
-        first = self.spec.ends_bytes(self.precision, first=True, last=False)
-        last = self.spec.ends_bytes(self.precision, first=False, last=True)
-        return self.spec.num_layers * self.layer_bytes + first + last
-
-    def capacity(self, memory_bytes: int, *, first: bool, last: bool) -> int:
-        """Layers that fit beside the ends; negative where not even those fit."""
-        free_bytes = memory_bytes - self.spec.ends_bytes(self.precision, first=first, last=last)
-        return free_bytes // self.layer_bytes
+    inner: int
+    first: int
+    last: int
+    alone: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Chain:
     """Nodes in order, and how many layers each could hold."""
 
-    nodes: tuple[Candidate, ...]
+    nodes: tuple[NodeRecord, ...]
     capacities: tuple[int, ...]
 
     @property
@@ -78,17 +47,15 @@ class _Chain:
 
 
 def plan(demand: Demand, candidates: Sequence[Candidate]) -> Plan:
-    """Place a model on the fewest nodes that hold it.
+    """Place a model on the fewest nodes that hold it, in the memory that they do not keep spare.
 
     The same candidates give the same plan in whatever order they come. Raises InsufficientMemory, whose
     text says how many megabytes are missing: added to the largest device, they would suffice.
     """
-    ranked = sorted(candidates, key=lambda c: (-c.memory_bytes, c.node.node_id))
-    for num_nodes in range(1, min(len(ranked), demand.spec.num_layers) + 1):
-        chain = _best_chain(demand, ranked[:num_nodes])
-        if chain is not None and chain.num_layers >= demand.spec.num_layers:
-            return _to_plan(demand, chain)
-    raise InsufficientMemory(_explain(demand, ranked))
+    stages = deal(demand, demand.spec.whole, _offers(candidates))
+    if stages is None:
+        raise InsufficientMemory(_explain(demand, _by_size(candidates)))
+    return _to_plan(demand, stages)
 
 
 def spread(demand: Demand, candidates: Sequence[Candidate]) -> Plan:
@@ -96,62 +63,119 @@ def spread(demand: Demand, candidates: Sequence[Candidate]) -> Plan:
 
     Raises InsufficientMemory as `plan` does, also where some node cannot hold even one layer.
     """
-    ranked = sorted(candidates, key=lambda c: (-c.memory_bytes, c.node.node_id))
-    chain = _best_chain(demand, ranked)
-    if chain is None or chain.num_layers < demand.spec.num_layers or len(ranked) > demand.spec.num_layers:
-        raise InsufficientMemory(_explain(demand, ranked))
-    return _to_plan(demand, chain)
+    whole = demand.spec.whole
+    chain = _best_chain(_seats(demand, whole, _ranked(_offers(candidates))))
+    if chain is None or chain.num_layers < whole.num_layers or len(candidates) > whole.num_layers:
+        raise InsufficientMemory(_explain(demand, _by_size(candidates)))
+    return _to_plan(demand, _cut(demand, whole, chain))
+
+
+def deal(demand: Demand, span: Span, offers: Sequence[Offer]) -> tuple[PlannedStage, ...] | None:
+    """Give a span to the fewest nodes that hold it, in proportion to their room; None if they cannot.
+
+    Each node gets one run of at least one layer. The embedding, the final norm and the head are counted
+    where the span touches the model's ends. The order of the offers does not matter.
+    """
+    seats = _seats(demand, span, _ranked(offers))
+    for num_nodes in range(1, min(len(seats), span.num_layers) + 1):
+        chain = _best_chain(seats[:num_nodes])
+        if chain is not None and chain.num_layers >= span.num_layers:
+            return _cut(demand, span, chain)
+    return None
 
 
 def missing_bytes(demand: Demand, candidates: Sequence[Candidate]) -> int:
-    """Memory that, added to the largest device, makes a plan possible; the least such figure."""
-    ranked = sorted(candidates, key=lambda c: (-c.memory_bytes, c.node.node_id))
-    largest, others = ranked[0], ranked[1:]
+    """Memory that, added to the largest device, makes a plan possible; the least such figure.
+
+    There must be at least one candidate.
+    """
+    largest, *others = _by_size(candidates)
+    offers = _offers(others)
 
     def suffices(extra_bytes: int) -> bool:
-        grown = Candidate(largest.node, largest.memory_bytes + extra_bytes)
-        return _is_possible_together(demand, [grown, *others])
+        grown = Offer(largest.node, largest.plannable_bytes + extra_bytes)
+        return _is_possible_together(demand, [grown, *offers])
 
-    low, high = 0, max(0, demand.whole_bytes - largest.memory_bytes)  # by then it holds all alone
+    low, high = 0, max(0, demand.whole_bytes - largest.plannable_bytes)  # by then it holds all alone
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if suffices(middle) else (middle + 1, high)
     return low
 
 
-def _is_possible_together(demand: Demand, ranked: Sequence[Candidate]) -> bool:
+def _offers(candidates: Sequence[Candidate]) -> list[Offer]:
+    return [Offer(candidate.node, candidate.plannable_bytes) for candidate in candidates]
+
+
+def _by_size(candidates: Sequence[Candidate]) -> list[Candidate]:
+    return sorted(candidates, key=lambda c: (-c.plannable_bytes, c.node.node_id))
+
+
+def _ranked(offers: Sequence[Offer]) -> list[Offer]:
+    return sorted(offers, key=lambda offer: (-offer.room_bytes, offer.node.node_id))
+
+
+def _seats(demand: Demand, span: Span, offers: Sequence[Offer]) -> list[_Seat]:
+    is_first, is_last = demand.spec.is_first(span), demand.spec.is_last(span)
+
+    def seat(offer: Offer) -> _Seat:
+        return _Seat(
+            node=offer.node,
+            inner=demand.capacity(offer.room_bytes, first=False, last=False),
+            first=demand.capacity(offer.room_bytes, first=is_first, last=False),
+            last=demand.capacity(offer.room_bytes, first=False, last=is_last),
+            alone=demand.capacity(offer.room_bytes, first=is_first, last=is_last),
+        )
+
+    return [seat(offer) for offer in offers]
+
+
+def _is_possible_together(demand: Demand, ranked: Sequence[Offer]) -> bool:
     """Whether several nodes can hold it: each with room for a layer only adds room, so the most decide."""
-    num_roomy = sum(capacity >= 1 for capacity in _capacities(demand, ranked, first=False, last=False))
-    chain = _best_chain(demand, ranked[: max(1, min(num_roomy, demand.spec.num_layers))])
+    seats = _seats(demand, demand.spec.whole, ranked)
+    num_roomy = sum(seat.inner >= 1 for seat in seats)
+    chain = _best_chain(seats[: max(1, min(num_roomy, demand.spec.num_layers))])
     return chain is not None and chain.num_layers >= demand.spec.num_layers
 
 
-def _best_chain(demand: Demand, nodes: Sequence[Candidate]) -> _Chain | None:
+def _best_chain(seats: Sequence[_Seat]) -> _Chain | None:
     """Choose the ends so that the most layers fit; of equals the first, so larger nodes hold the ends.
 
-    None where some node would have no room for a layer. Only the ends differ between two choices, so only
-    they are compared: whole chains for each choice took a minute for 36 devices that are too small.
+    None where some node would have no room for a layer.
     """
-    if len(nodes) == 1:
-        only = _capacities(demand, nodes, first=True, last=True)
-        return _Chain(tuple(nodes), tuple(only)) if only[0] >= 1 else None
-    inner = _capacities(demand, nodes, first=False, last=False)
-    as_first = _capacities(demand, nodes, first=True, last=False)
-    as_last = _capacities(demand, nodes, first=False, last=True)
-    pairs = permutations(range(len(nodes)), 2)
-    ends = [(first, last) for first, last in pairs if min(as_first[first], as_last[last]) >= 1]
-    if not ends or min(inner) < 1:
+    if len(seats) == 1:
+        only = seats[0]
+        return _Chain((only.node,), (only.alone,)) if only.alone >= 1 else None
+    ends = _best_ends(seats)
+    if ends is None or min(seat.inner for seat in seats) < 1:
         return None
-    first, last = max(ends, key=lambda e: as_first[e[0]] - inner[e[0]] + as_last[e[1]] - inner[e[1]])
-    middle = [index for index in range(len(nodes)) if index not in (first, last)]
+    first, last = seats[ends[0]], seats[ends[1]]
+    middle = [seat for index, seat in enumerate(seats) if index not in ends]
     return _Chain(
-        nodes=tuple(nodes[index] for index in (first, *middle, last)),
-        capacities=(as_first[first], *(inner[index] for index in middle), as_last[last]),
+        nodes=(first.node, *(seat.node for seat in middle), last.node),
+        capacities=(first.first, *(seat.inner for seat in middle), last.last),
     )
 
 
-def _capacities(demand: Demand, nodes: Sequence[Candidate], *, first: bool, last: bool) -> list[int]:
-    return [demand.capacity(node.memory_bytes, first=first, last=last) for node in nodes]
+def _best_ends(seats: Sequence[_Seat]) -> tuple[int, int] | None:
+    """Indices of the two nodes at which the ends cost the fewest layers; None where two are not to be had.
+
+    The cost at one end does not depend on the other node, so for each first only the two best lasts
+    matter. Whole chains for each choice took a minute for 36 devices that are too small.
+    """
+    able_last = [index for index, seat in enumerate(seats) if seat.last >= 1]
+    best_lasts = sorted(able_last, key=lambda i: seats[i].inner - seats[i].last)[:2]
+    pairs = [
+        (index, next(last for last in best_lasts if last != index))
+        for index, seat in enumerate(seats)
+        if seat.first >= 1 and any(last != index for last in best_lasts)
+    ]
+
+    def cost(ends: tuple[int, int]) -> int:
+        first, last = seats[ends[0]], seats[ends[1]]
+        return first.inner - first.first + last.inner - last.last
+
+    return min(pairs, key=cost, default=None)
 
 
 def _shares(num_layers: int, capacities: Sequence[int]) -> list[int]:
@@ -169,34 +193,36 @@ def _shares(num_layers: int, capacities: Sequence[int]) -> list[int]:
     return shares
 
 
-def _to_plan(demand: Demand, chain: _Chain) -> Plan:
-    spec, stages, start = demand.spec, [], 0
-    for candidate, num_layers in zip(chain.nodes, _shares(spec.num_layers, chain.capacities), strict=True):
-        span = Span(start, start + num_layers)
-        weights_bytes = spec.weights_bytes(span, demand.precision)
-        cache_bytes = spec.cache_bytes(span, demand.context, demand.precision)
-        stages.append(PlannedStage(candidate.node, span, weights_bytes, cache_bytes))
-        start = span.end
-    return Plan(spec.ref, demand.precision, demand.context, tuple(stages))
+def _cut(demand: Demand, span: Span, chain: _Chain) -> tuple[PlannedStage, ...]:
+    stages, start = [], span.start
+    for node, num_layers in zip(chain.nodes, _shares(span.num_layers, chain.capacities), strict=True):
+        stages.append(demand.stage(node, Span(start, start + num_layers)))
+        start += num_layers
+    return tuple(stages)
+
+
+def _to_plan(demand: Demand, stages: tuple[PlannedStage, ...]) -> Plan:
+    return Plan(demand.spec.ref, demand.precision, demand.context, stages)
 
 
 def _explain(demand: Demand, ranked: Sequence[Candidate]) -> str:
     spec = demand.spec
     weights = spec.weights_bytes(spec.whole, demand.precision)
     need = (
-        f"{spec.name} needs {_megabytes(demand.whole_bytes)} MB on one device "
-        f"or {_megabytes(demand.split_bytes)} MB in all on several"
+        f"{spec.name} needs {megabytes(demand.whole_bytes)} MB on one device "
+        f"or {megabytes(demand.split_bytes)} MB in all on several"
     )
-    detail = f"weights {_megabytes(weights)} MB, cache for {demand.context} tokens the rest"
+    detail = f"weights {megabytes(weights)} MB, cache for {demand.context} tokens the rest"
     if not ranked:
         return f"{need} ({detail}) and no device of the mesh has it; run `mesh pull {spec.name}` on some"
-    missing = _megabytes(missing_bytes(demand, ranked))
-    offers = ", ".join(f"{c.node.name} {_megabytes(c.memory_bytes, down=True)}" for c in ranked)
+    missing = megabytes(missing_bytes(demand, ranked))
     return (
-        f"{need} ({detail}); these devices offer (MB): {offers}; "
+        f"{need} ({detail}); these devices offer (MB): {', '.join(map(_offer_text, ranked))}; "
         f"{missing} MB are missing: add a device or give more with --memory"
     )
 
 
-def _megabytes(num_bytes: int, *, down: bool = False) -> int:
-    return num_bytes // _MB if down else -(-num_bytes // _MB)
+def _offer_text(candidate: Candidate) -> str:
+    text = f"{candidate.node.name} {megabytes(candidate.plannable_bytes, down=True)}"
+    spare = megabytes(candidate.memory_bytes - candidate.plannable_bytes, down=True)
+    return f"{text} ({spare} more kept spare)" if spare else text

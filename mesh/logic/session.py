@@ -30,6 +30,11 @@ class Accepted:
         return self.reason is not FinishReason.STOP
 
 
+EPOCHS_A_GATEWAY = 2**16
+"""Epochs that one gateway may use up. The next gateway of a session begins above them, so that the one
+before, which may only have stood still, can never take the session back."""
+
+
 class Session:
     """The state of one answer."""
 
@@ -44,6 +49,16 @@ class Session:
         self._generated: list[int] = []
         self._is_over = False
 
+    def go_on(self, epoch: int, tokens: tuple[int, ...]) -> None:
+        """Take over an answer that another gateway began, with the tokens that its client has."""
+        self.epoch = (epoch // EPOCHS_A_GATEWAY + 1) * EPOCHS_A_GATEWAY
+        self._generated = list(tokens)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the answer has all the tokens that it may have."""
+        return len(self._generated) >= self._max_tokens
+
     @property
     def tokens(self) -> tuple[int, ...]:
         """The answer so far."""
@@ -54,10 +69,14 @@ class Session:
         """Position of the token that is waited for."""
         return len(self._prompt) + len(self._generated)
 
-    def first_frames(self) -> list[Frame]:
-        """The prompt in frames; the last asks for the first token."""
-        starts = range(0, len(self._prompt), MAX_FRAME_POSITIONS)
-        return [self._frame(start, self._prompt[start : start + MAX_FRAME_POSITIONS]) for start in starts]
+    def frames_from(self, position: int) -> list[Frame]:
+        """All that is known from a position on, in frames; the last asks for the next token.
+
+        None where stage 0 has it all: then somebody behind it asks for the token, or has it.
+        """
+        known = (*self._prompt, *self._generated)
+        starts = range(position, len(known), MAX_FRAME_POSITIONS)
+        return [self._frame(start, known[start : start + MAX_FRAME_POSITIONS]) for start in starts]
 
     def accept(self, token: Token) -> Accepted | None:
         """Take a token from the last stage; None for one that is not waited for.
@@ -81,7 +100,7 @@ class Session:
 
     def _frame(self, start: int, ids: tuple[int, ...]) -> Frame:
         asks = start + len(ids) == self.position
-        return Frame(self.session_id, self.epoch, start, TokenIds(ids), asks)
+        return Frame(self.session_id, self.epoch, 0, start, TokenIds(ids), asks)
 
 
 def needed_context(num_prompt_tokens: int, max_tokens: int, limit: int) -> int:

@@ -1,7 +1,7 @@
 """Staying in touch: for each other node one link, over which both tell that they live.
 
-Owns these links: who dials, when again, and what was said over each. Must not know what is believed of a
-node; it passes on what it hears.
+Owns these links: who dials, when again, and who is promised quick heartbeats. Must not know what is believed
+of a node; it passes on what it hears. What was said over each link is `mesh.roles.line`'s.
 
 A pair needs one link, whoever dialled it. The node with the lower id dials at once, the other waits a
 moment and dials only where no link has come meanwhile, so it does not matter who can reach whom. Where both
@@ -16,23 +16,21 @@ who is known at another one has moved, or is reached in another way, and must an
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from mesh.config import Timing
 from mesh.errors import ChannelClosed, MeshError
 from mesh.link import Link, open_link
-from mesh.logic.news import NOTHING, News, Told
+from mesh.logic.news import NOTHING
 from mesh.messages import Goodbye, Heartbeat, Hello
 from mesh.ports import Transport
-from mesh.types import NodeId, NodeRecord
-from mesh.wire.codec import encode
+from mesh.roles.line import Line, Promise, Speech
+from mesh.types import Address, NodeId, NodeRecord, NodeStatus
 
 _log = logging.getLogger(__name__)
-
-_NOTHING_NEW = Heartbeat()
 
 
 class Beliefs(Protocol):
@@ -52,33 +50,22 @@ class Beliefs(Protocol):
 
 
 @dataclass(slots=True)
-class _Line:
-    """One link and what was said over it."""
-
-    link: Link
-    told: Told = NOTHING
-    is_busy: bool = False
-    """Whether a message is being handed over: a channel takes one after the other."""
-    idle: asyncio.Event | None = None
-    """Set when it no longer is, where somebody waits for that."""
-
-
-@dataclass(slots=True)
 class _Contact:
     """One life of a node at one address."""
 
     record: NodeRecord
     pace_s: float
     """From one dial to the next."""
-    ours: _Line | None = None
-    theirs: _Line | None = None
+    ours: Line | None = None
+    theirs: Line | None = None
+    promise: Promise = field(default_factory=Promise)
     tender: asyncio.Task[None] | None = None
     """Dials until there is a link, then reads the one that it dialled."""
     complaint: str = ""
     """What was logged last."""
 
     @property
-    def line(self) -> _Line | None:
+    def line(self) -> Line | None:
         """The one to speak on."""
         return self.ours or self.theirs
 
@@ -87,16 +74,14 @@ class Contacts:
     """The links of one node to those that it wants to be in touch with."""
 
     def __init__(self, own: NodeRecord, transport: Transport, timing: Timing, beliefs: Beliefs) -> None:
-        self.news = News()
-        """What to tell with the next heartbeats."""
         self._own = own.node_id
         self._hello = Hello(own.version, own.mesh, own)
         self._transport = transport
         self._timing = timing
         self._beliefs = beliefs
         self._contacts: dict[NodeId, _Contact] = {}
-        self._encoded = (_NOTHING_NEW, encode(_NOTHING_NEW))
-        """The last heartbeat that was sent: most are equal."""
+        self._attended: frozenset[Address] = frozenset()
+        self._speech = Speech()
         self._tasks: asyncio.TaskGroup | None = None
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
@@ -116,8 +101,9 @@ class Contacts:
         if contact is None or not _is_same(contact.record, record):
             self.drop(record.node_id)
             contact = _Contact(record, self._timing.heartbeat_interval_s)
+            contact.promise.next_s = self._next_s(contact)
             self._contacts[record.node_id] = contact
-        return self._attend(contact, max(wait_s, self._patience_s(contact)), link)
+        return self._reach(contact, max(wait_s, self._patience_s(contact)), link)
 
     def drop(self, node_id: NodeId) -> None:
         """Be in touch with a node no more."""
@@ -131,7 +117,30 @@ class Contacts:
         if contact := self._contacts.get(node_id):
             contact.pace_s = self._timing.lost_after_s
             self._hang_up(contact)
-            self._attend(contact, self._patience_s(contact))
+            self._reach(contact, self._patience_s(contact))
+
+    def attend(self, addresses: frozenset[Address]) -> None:
+        """From now on promise quick heartbeats to the nodes at these addresses, and to no others.
+
+        Those for whom that is a change are told at once. Who is at an address may be found out later.
+        """
+        self._attended = addresses
+        changed = [c for c in self._contacts.values() if c.promise.next_s != self._next_s(c)]
+        for contact in changed:
+            contact.promise.next_s = self._next_s(contact)
+        self._call(changed)
+
+    def tell(self, status: NodeStatus, neighbours: tuple[NodeRecord, ...]) -> None:
+        """Have this to say from the next heartbeat on."""
+        self._speech.news.update(status, neighbours)
+
+    def call_attended(self) -> None:
+        """Tell those who are promised quick heartbeats that we live."""
+        self._call(c for c in self._contacts.values() if c.promise.next_s is not None)
+
+    def call_all(self) -> None:
+        """Tell everybody that we live, waiting for nobody."""
+        self._call(self._contacts.values())
 
     async def speak(self) -> None:
         """Tell everybody that we live, one after the other.
@@ -143,7 +152,7 @@ class Contacts:
             if line := contact.line:
                 await self._say(contact, line)
             else:
-                self._attend(contact, self._patience_s(contact))
+                self._reach(contact, self._patience_s(contact))
 
     def repeat(self) -> None:
         """Tell everybody everything with the next heartbeat, for they may have forgotten some of it."""
@@ -160,7 +169,7 @@ class Contacts:
         if contact.theirs is None or contact.theirs.link is not link:
             if not _is_same(contact.record, record):
                 return
-            contact.theirs = _Line(link)
+            contact.theirs = Line(link)
             self._tasks.create_task(self._say(contact, contact.theirs))
             self._settle(contact)
         self._beliefs.heard(record.node_id, heartbeat)
@@ -173,7 +182,7 @@ class Contacts:
         contact.theirs = None
         if contact.line is None and self._tasks:
             self._beliefs.broken(contact.record.node_id)
-            self._attend(contact, self._patience_s(contact))
+            self._reach(contact, self._patience_s(contact))
 
     async def leave(self) -> None:
         """Say goodbye to everybody that there is a link to; the caller sets the deadline."""
@@ -181,9 +190,18 @@ class Contacts:
         async with asyncio.TaskGroup() as tasks:
             for contact in self._contacts.values():
                 if contact.line:
-                    tasks.create_task(_say_goodbye(contact.line))
+                    tasks.create_task(contact.line.say_goodbye())
 
-    def _attend(self, contact: _Contact, wait_s: float, link: Link | None = None) -> bool:
+    def _next_s(self, contact: _Contact) -> float | None:
+        return self._timing.quick_heartbeat_s if contact.record.address in self._attended else None
+
+    def _call(self, contacts: Iterable[_Contact]) -> None:
+        """Speak to each in a task of its own: none waits for another that takes nothing."""
+        for contact in contacts:
+            if contact.line and self._tasks:
+                self._tasks.create_task(self._say(contact, contact.line))
+
+    def _reach(self, contact: _Contact, wait_s: float, link: Link | None = None) -> bool:
         if contact.line or contact.tender or self._tasks is None:
             return False
         contact.tender = self._tasks.create_task(self._tend(contact, wait_s, link))
@@ -221,12 +239,12 @@ class Contacts:
                 return  # another node has this address now
             contact.record = link.node.at(address)
             if self._beliefs.answered(contact.record):
-                await self._exchange(contact, _Line(link))
+                await self._exchange(contact, Line(link))
         finally:
             contact.ours = None
             await link.close()
 
-    async def _exchange(self, contact: _Contact, line: _Line) -> None:
+    async def _exchange(self, contact: _Contact, line: Line) -> None:
         await self._say(contact, line)
         async with asyncio.timeout(self._timing.lost_after_s):
             message = await line.link.receive()
@@ -246,25 +264,14 @@ class Contacts:
             self._close(contact.ours)
             contact.ours = None
 
-    async def _say(self, contact: _Contact, line: _Line) -> None:
+    async def _say(self, contact: _Contact, line: Line) -> None:
         """Tell what is new over a link, unless it is still busy with the last."""
-        if line.is_busy:
-            return
-        line.is_busy = True
         try:
-            heartbeat = self.news.since(line.told)
-            line.told = self.news.now
-            if heartbeat is not self._encoded[0]:
-                self._encoded = (heartbeat, encode(heartbeat))
-            await line.link.send_encoded(self._encoded[1])
+            await line.say(self._speech, contact.promise)
         except ChannelClosed:
             pass  # whoever reads the link is told too, after a goodbye that may wait there
         except MeshError as error:
             self._report(contact, error)
-        finally:
-            line.is_busy = False
-            if line.idle:
-                line.idle.set()
 
     def _hang_up(self, contact: _Contact) -> None:
         for line in (contact.ours, contact.theirs):
@@ -272,7 +279,7 @@ class Contacts:
                 self._close(line)
         contact.ours = contact.theirs = None
 
-    def _close(self, line: _Line) -> None:
+    def _close(self, line: Line) -> None:
         if self._tasks:
             self._tasks.create_task(line.link.close())
 
@@ -286,16 +293,6 @@ class Contacts:
 def _is_same(known: NodeRecord, record: NodeRecord) -> bool:
     """Whether they speak of one life of a node at one address."""
     return known.incarnation == record.incarnation and known.address == record.address
-
-
-async def _say_goodbye(line: _Line) -> None:
-    if line.is_busy:
-        line.idle = asyncio.Event()
-        await line.idle.wait()
-    line.is_busy = True  # nothing is said after it
-    with contextlib.suppress(MeshError):
-        await line.link.send(Goodbye())
-        await line.link.close()
 
 
 def _now() -> float:

@@ -10,21 +10,28 @@ import asyncio
 import contextlib
 import logging
 import random
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from mesh.config import MAX_CONVERSATION_BYTES, Planning, Timing
 from mesh.errors import (
     BadRequest,
     BadSetting,
     DeadlineExceeded,
+    InsufficientMemory,
     InternalError,
     MeshError,
     ModelNotPulled,
     NetworkError,
+    NodeLeaving,
 )
 from mesh.link import Link
-from mesh.logic.partition import Candidate, Demand, plan
+from mesh.logic.capacity import Demand
+from mesh.logic.partition import plan
+from mesh.logic.recovery import mend
 from mesh.logic.session import Session, needed_context, planned_context
+from mesh.logic.standby import standbys
 from mesh.messages import (
     CancelRequest,
     ChatFinished,
@@ -33,19 +40,38 @@ from mesh.messages import (
     ClientRequest,
     DevicesReply,
     DevicesRequest,
+    DrainReply,
+    DrainRequest,
     Piece,
     PlanReply,
     PlanRequest,
     RequestFailed,
+    Routed,
+    Started,
 )
 from mesh.ports import Library, Pieces
-from mesh.roles.answers import Answers, Order
+from mesh.roles.answers import Answers
+from mesh.roles.deployer import Deployer
+from mesh.roles.driver import Means, Order, Outcome
 from mesh.roles.peers import Peers
 from mesh.roles.roster import Roster
+from mesh.roles.survey import Survey
 from mesh.spec import ModelSpec
-from mesh.types import NodeRecord, NodeState, Plan, Precision, SessionId, StageShare, Summary
+from mesh.types import (
+    FinishReason,
+    NodeRecord,
+    NodeState,
+    Plan,
+    Precision,
+    Recovery,
+    SessionId,
+    StageShare,
+    Summary,
+)
 
 _log = logging.getLogger(__name__)
+
+_OTHER_GATEWAYS = 4  # that a client is told of: each further one helps only where four are gone at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +94,11 @@ class _Text:
     """How long the client may take to accept a piece."""
     pending: list[int] = field(default_factory=list)
 
+    def skip(self, tokens: Sequence[int]) -> None:
+        """Take up behind tokens whose text the client has."""
+        for token in tokens:
+            self.pieces.push(token)
+
     async def push(self, token: int) -> None:
         self.pending.append(token)
         await self._send(self.pieces.push(token))
@@ -75,10 +106,14 @@ class _Text:
     async def finish(self) -> None:
         await self._send(self.pieces.finish())
 
+    async def tell(self, message: Routed | Piece) -> None:
+        """Send something; the client has so long to accept it."""
+        async with asyncio.timeout(self.within_s):
+            await self.link.send(message)
+
     async def _send(self, text: str) -> None:
         if text:
-            async with asyncio.timeout(self.within_s):
-                await self.link.send(Piece(self.request_id, text, tuple(self.pending)))
+            await self.tell(Piece(self.request_id, text, tuple(self.pending)))
             self.pending.clear()
 
 
@@ -92,17 +127,36 @@ class Gateway:
         self._library = library
         self._roster = roster
         self._settings = settings
-        self.answers = Answers(own.address, peers, settings.timing)
+        self._survey = Survey(roster)
+        self.answers = Answers(
+            Means(
+                own=own,
+                peers=peers,
+                survey=self._survey,
+                deployer=Deployer(peers),
+                attention=roster,
+                timing=settings.timing,
+                planning=settings.planning,
+            )
+        )
+        self.closing: str | None = None
+        """Why no new answers are begun; None while they are."""
+        self._on_drain: Callable[[DrainRequest], Awaitable[None]] | None = None
         self._requests: dict[tuple[Link, int], asyncio.Task[None]] = {}
         self._rng = random.Random(f"{own.node_id}/{own.incarnation}")
         self._tasks: asyncio.TaskGroup | None = None
         roster.on_change(self.answers.node_changed)
+        roster.on_status(self.answers.status_changed)
 
     async def run(self) -> None:
         """Serve until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             await asyncio.get_running_loop().create_future()
+
+    def on_drain(self, drain: Callable[[DrainRequest], Awaitable[None]]) -> None:
+        """Set who has the node leave, or stay after all, when a client asks for that."""
+        self._on_drain = drain
 
     def request(self, message: ClientRequest, link: Link) -> None:
         """Start answering a client; replies go back on its link."""
@@ -143,7 +197,11 @@ class Gateway:
             case PlanRequest():
                 spec = await self._library.spec(message.model or self._default_model())
                 context = needed_context(0, message.context or 1, spec.context_length)
-                return PlanReply(message.request_id, self._plan(spec, context))
+                return PlanReply(message.request_id, self._plan(self._demand(spec, context)))
+            case DrainRequest():
+                if self._on_drain is not None:
+                    await self._on_drain(message)
+                return DrainReply(message.request_id)
             case CancelRequest():
                 raise BadRequest("a cancellation has no reply")
 
@@ -161,16 +219,21 @@ class Gateway:
     async def _chat(self, request: ChatRequest, link: Link) -> Summary:
         began_s = asyncio.get_running_loop().time()
         _check_size(request)
-        model = request.model or self._default_model()
+        if self.closing is not None:
+            raise NodeLeaving(f"{self._own.name} begins no new answers: {self.closing}; ask another device")
+        model = request.started.plan.model.name if request.started else request.model or self._default_model()
         spec, codec = await self._library.spec(model), await self._library.codec(model)
         prompt = await self._library.encode_chat(model, request.messages)
         if not prompt:
             raise BadRequest("the prompt is empty; say what to ask")
         needed = needed_context(len(prompt), request.max_tokens, spec.context_length)
-        plan = self._plan(spec, needed)
-        session = Session(self._new_session_id(), prompt, request.max_tokens, codec.stop_ids)
+        session = Session(self._session_id(request), prompt, request.max_tokens, codec.stop_ids)
         text = _Text(request.request_id, link, codec.pieces(), self._settings.timing.stall_s)
-        outcome = await self.answers.make(Order(session, plan, request.sampling, text.push))
+        demand = self._demand(spec, needed)
+        if request.started is not None:
+            demand = replace(demand, context=request.started.plan.context)
+        order = self._order(request, session, demand, text)
+        outcome = _complete(order) if session.is_full else await self.answers.make(order)
         await text.finish()
         return Summary(
             model=spec.name,
@@ -180,18 +243,77 @@ class Gateway:
             seed=request.sampling.seed,
             ttft_s=outcome.first_s - began_s,
             tokens_per_s=outcome.tokens_per_s,
-            stages=self._shares(plan),
+            stages=self._shares(outcome.plan),
+            recoveries=outcome.recoveries,
         )
 
-    def _plan(self, spec: ModelSpec, needed: int) -> Plan:
-        """Place the model on the devices that are alive and have its file."""
-        context = planned_context(needed, self._settings.planning.context_step, spec.context_length)
-        candidates = [
-            Candidate(device.record, device.status.memory_bytes)
+    def _order(self, request: ChatRequest, session: Session, demand: Demand, text: _Text) -> Order:
+        """Put together what is to be made: an answer from its beginning, or what is left of another's."""
+        until_s = None
+        if request.deadline_s is not None:
+            until_s = asyncio.get_running_loop().time() + request.deadline_s
+        order = Order(
+            session=session,
+            demand=demand,
+            plan=self._plan(demand) if request.started is None else self._taken_over(request.started, demand),
+            sampling=request.sampling,
+            show=text.push,
+            routed=partial(self._routed, text, session.session_id),
+            until_s=until_s,
+            taken_over=request.started.plan if request.started else None,
+        )
+        if request.started is not None:
+            session.go_on(request.started.epoch, request.started.tokens)
+            text.skip(request.started.tokens)
+        return order
+
+    def _taken_over(self, started: Started, demand: Demand) -> Plan:
+        """The route of another gateway's answer, without the nodes that are gone."""
+        candidates = self._survey.for_recovery(started.plan.model, lambda _: 0)
+        # Their gateway is gone: who is in doubt at this moment most likely is that one.
+        return mend(demand, started.plan, candidates, self._survey.suspects())
+
+    async def _routed(
+        self, text: _Text, session_id: SessionId, epoch: int, plan: Plan, recovery: Recovery | None
+    ) -> None:
+        """Tell the client how its answer goes on, and where else it could ask."""
+        held = {stage.node.node_id for stage in plan.stages}
+        others = [
+            device.record
             for device in self._roster.devices()
-            if device.state is NodeState.ALIVE and device.status and spec.ref in device.status.models
+            if device.record.node_id != self._own.node_id
+            and device.state is NodeState.ALIVE
+            and not (device.status and device.status.leaving)
         ]
-        return plan(Demand(spec, self._settings.precision, context), candidates)
+        others.sort(key=lambda record: record.node_id not in held)
+        routed = Routed(text.request_id, session_id, epoch, plan, tuple(others[:_OTHER_GATEWAYS]), recovery)
+        await text.tell(routed)
+
+    def _demand(self, spec: ModelSpec, needed: int) -> Demand:
+        context = planned_context(needed, self._settings.planning.context_step, spec.context_length)
+        return Demand(spec, self._settings.precision, context)
+
+    def _plan(self, demand: Demand) -> Plan:
+        """Place the model on the devices that are alive and have its file."""
+        model = demand.spec.ref
+        try:
+            placed = plan(demand, self._survey.for_plans(model))
+        except InsufficientMemory:
+            placed = self._placed_with_all(demand)
+        return self._with_standbys(placed, demand)
+
+    def _placed_with_all(self, demand: Demand) -> Plan:
+        """Place it on those too that should rest, but not on those that come and go."""
+        try:
+            return plan(demand, self._survey.for_plans(demand.spec.ref, is_strict=False))
+        except InsufficientMemory as error:
+            unsteady = [f"{d.record.name} {d.kept_out}" for d in self._roster.devices() if d.kept_out]
+            raise InsufficientMemory("; ".join([str(error), *unsteady])) from None
+
+    def _with_standbys(self, placed: Plan, demand: Demand) -> Plan:
+        candidates = self._survey.for_plans(placed.model, is_strict=False)
+        wanted = self._settings.planning.standby
+        return replace(placed, standbys=standbys(demand, placed, candidates, wanted))
 
     def _shares(self, plan: Plan) -> tuple[StageShare, ...]:
         memory = {d.record.node_id: d.status.memory_bytes for d in self._roster.devices() if d.status}
@@ -212,8 +334,16 @@ class Gateway:
             return model.name
         raise ModelNotPulled(f"{self._own.name} has no model; run `mesh pull smollm2:135m` there")
 
-    def _new_session_id(self) -> SessionId:
+    def _session_id(self, request: ChatRequest) -> SessionId:
+        if request.started is not None:
+            return request.started.session_id
         return SessionId(f"{self._rng.getrandbits(64):016x}")
+
+
+def _complete(order: Order) -> Outcome:
+    """The client has all the tokens that it wants; only the end was lost."""
+    now = asyncio.get_running_loop().time()
+    return Outcome(FinishReason.LENGTH, order.plan, 0, now, now)
 
 
 def _check_size(request: ChatRequest) -> None:

@@ -19,6 +19,7 @@ from mesh.messages import (
     ChatRequest,
     CloseSession,
     DevicesRequest,
+    DrainRequest,
     Frame,
     Goodbye,
     Heartbeat,
@@ -28,16 +29,20 @@ from mesh.messages import (
     Message,
     OpenSession,
     PlanRequest,
+    Progress,
+    ProgressRequest,
     RequestFailed,
+    Resume,
     SessionFailed,
     StageLoaded,
     Token,
 )
-from mesh.ports import Channel, Compute, Discovery, Library, Listener, Transport
+from mesh.ports import Channel, Compute, Conditions, Discovery, Library, Listener, Transport
+from mesh.roles.draining import OWNER, STOPPING, Draining, Leaver
 from mesh.roles.gateway import Gateway, GatewaySettings
 from mesh.roles.peers import Peers
 from mesh.roles.roster import Roster
-from mesh.roles.worker import Worker
+from mesh.roles.worker import Worker, WorkerParts
 from mesh.types import Address, NodeRecord
 
 _log = logging.getLogger(__name__)
@@ -51,6 +56,8 @@ class Ports:
     discovery: Discovery
     compute: Compute
     library: Library
+    conditions: Conditions | None = None
+    """None: nothing is known of the device's state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,8 @@ class NodeSettings:
     """Where to look for other nodes beside discovery."""
     timing: Timing = field(default_factory=Timing)
     planning: Planning = field(default_factory=Planning)
+    spare_bytes: int = 0
+    """Part of the memory that plans leave free, so that the node can stand in for others."""
 
 
 class Node:
@@ -75,16 +84,37 @@ class Node:
         self._settings = settings
         self._hello = Hello(record.version, record.mesh, record)
         self._stopping = asyncio.Event()
+        self._hurrying = asyncio.Event()
+        self._draining: Draining | None = None
         self._complaint = ""
 
     def stop(self) -> None:
-        """Ask `run` to leave the mesh and return."""
+        """Ask `run` to hand over what is held here, leave the mesh and return; the second time, at once."""
+        if self._stopping.is_set():
+            self._hurrying.set()
         self._stopping.set()
 
-    async def run(self) -> None:
-        """Announce, serve until `stop`, then say goodbye.
+    async def drain(self, *, is_forced: bool) -> None:
+        """Hand over what is held here and take nothing new; return when that is done.
 
-        Cancelled, it says goodbye too, within a bounded time. Closes its listener and its discovery.
+        Raises LastHolder where nobody could take over, unless it is forced: then answers may end.
+        """
+        if self._draining is not None:
+            if not is_forced:
+                await self._draining.check()
+            self._draining.begin("owner", OWNER)
+            await self._draining.until_empty()
+
+    def undrain(self) -> None:
+        """Take part again."""
+        if self._draining is not None:
+            self._draining.end("owner")
+
+    async def run(self) -> None:
+        """Announce, serve until `stop`, hand over, then say goodbye.
+
+        Handing over takes Timing.drain_s at most, and no time where nothing is held. Cancelled, it says
+        goodbye too, within a bounded time. Closes its listener and its discovery.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -104,16 +134,37 @@ class Node:
         tasks.create_task(roles.gateway.run())
         tasks.create_task(roles.roster.run(self._ports.discovery, self._settings.peers))
         tasks.create_task(self._accept(tasks, roles))
+        self._draining = roles.draining
+        roles.gateway.on_drain(self._asked_to_drain)
+        if self._ports.conditions is not None:
+            tasks.create_task(roles.draining.follow(self._ports.conditions))
         return roles
+
+    async def _asked_to_drain(self, request: DrainRequest) -> None:
+        if request.is_over:
+            self.undrain()
+        else:
+            await self.drain(is_forced=request.is_forced)
 
     async def _serve_until_stopped(self, tasks: asyncio.TaskGroup, roles: _Roles) -> None:
         try:
             await self._stopping.wait()
+            await self._hand_over(roles.draining)
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.timing.close_s):
                     await self._ports.discovery.withdraw()
                     await roles.roster.leave()
+            roles.peers.stop()
+
+    async def _hand_over(self, draining: Draining) -> None:
+        draining.begin("stopping", STOPPING)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.timing.drain_s), asyncio.TaskGroup() as tasks:
+                hurrying = tasks.create_task(self._hurrying.wait())
+                handing = tasks.create_task(draining.until_empty())
+                hurrying.add_done_callback(lambda _: handing.cancel())
+                handing.add_done_callback(lambda _: hurrying.cancel())
 
     async def _accept(self, tasks: asyncio.TaskGroup, roles: _Roles) -> None:
         while True:
@@ -158,42 +209,88 @@ class _Roles:
         settings: NodeSettings,
         tasks: asyncio.TaskGroup,
     ) -> None:
-        peers = Peers(ports.transport, hello, settings.timing, tasks)
+        peers = self.peers = Peers(ports.transport, hello, settings.timing, tasks)
         self._own_id = record.node_id
-        self.worker = Worker(record.node_id, ports.compute, ports.library, peers, settings.memory_bytes)
-        self.roster = Roster(record, ports.transport, settings.timing, self.worker.status)
+        self.roster = Roster(record, ports.transport, settings.timing, lambda: self.worker.status())
+        self.worker = Worker(
+            WorkerParts(
+                node_id=record.node_id,
+                compute=ports.compute,
+                library=ports.library,
+                peers=peers,
+                attention=self.roster,
+                timing=settings.timing,
+                memory_bytes=settings.memory_bytes,
+                spare_bytes=settings.spare_bytes,
+            )
+        )
         self.roster.on_change(peers.node_changed)
         self.roster.on_change(self.worker.node_changed)
         gateway_settings = GatewaySettings(settings.timing, settings.planning)
         self.gateway = Gateway(record, ports.library, peers, self.roster, gateway_settings)
+        self.draining = Draining(
+            Leaver(
+                node_id=record.node_id,
+                name=record.name,
+                worker=self.worker,
+                gateway=self.gateway,
+                roster=self.roster,
+                library=ports.library,
+                planning=settings.planning,
+            )
+        )
         peers.on_message(self.take)
 
     async def take(self, message: Message, link: Link) -> None:
         """Give a message to the role that it is for."""
+        self.roster.seen(message, link)
         match message:
-            case Heartbeat() if link.node:
-                self.roster.take(message, link)
             case Heartbeat():
-                await link.send(HeartbeatReply())
-            case OpenSession() | Frame() | CloseSession() | LoadStage():
+                await self._heartbeat(message, link)
+            case OpenSession() | Frame() | CloseSession() | LoadStage() | ProgressRequest():
                 await self.worker.take(message, link)
             case Token() | StageLoaded() | RequestFailed():
                 self.gateway.answers.take(message)
-            case SessionFailed():
-                await self._session_failed(message, link)
+            case Resume() | Progress() | SessionFailed():
+                await self._from_stage(message, link)
             case Goodbye() if link.node:
                 self.roster.said_goodbye(link.node)
-            case ChatRequest() | CancelRequest() | DevicesRequest() | PlanRequest():
+            case ChatRequest() | CancelRequest() | DevicesRequest() | PlanRequest() | DrainRequest():
                 self.gateway.request(message, link)
             case _:
                 raise MalformedMessage(f"a {type(message).__name__} where none belongs")
 
+    async def _heartbeat(self, heartbeat: Heartbeat, link: Link) -> None:
+        if link.node:
+            self.roster.take(heartbeat, link)
+        else:
+            await link.send(HeartbeatReply())
+
+    async def _from_stage(self, message: Resume | Progress | SessionFailed, link: Link) -> None:
+        """A stage says something about a session to our gateway, or to the stage before it, or to both."""
+        if isinstance(message, SessionFailed):
+            return await self._session_failed(message, link)
+        self.gateway.answers.take(message)
+        if isinstance(message, Resume) and message.index > 0:
+            await self.worker.take(message, link)
+        elif isinstance(message, Progress) and self.gateway.answers.is_over(message, link.node):
+            await self._close(message, link)
+        return None
+
+    async def _close(self, message: Progress | SessionFailed, link: Link) -> None:
+        """Have a session freed that nobody wants any more."""
+        with contextlib.suppress(MeshError):
+            await link.send(CloseSession(message.session_id, message.epoch))
+
     async def _session_failed(self, failure: SessionFailed, link: Link) -> None:
+        """To our gateway, or through our worker to the one that drives it; nobody else keeps a session."""
         is_our_own = link.node is not None and link.node.node_id == self._own_id
         if self.gateway.answers.owns(failure.session_id):
             self.gateway.answers.take(failure)
-        elif not is_our_own:  # our worker told our gateway, which knows it no more: nobody waits for it
+        elif not is_our_own and self.worker.knows(failure.session_id):
             await self.worker.report(failure)
+        else:
+            await self._close(failure, link)
 
     def link_closed(self, link: Link) -> None:
         """Free what came over a link."""

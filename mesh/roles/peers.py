@@ -42,6 +42,7 @@ class Peers:
         self._receive: Receive = _ignore
         self._own = _OwnLink(hello, lambda message, link: self._receive(message, link))
         self._broken: list[Broken] = []
+        self._is_stopped = False
 
     def on_message(self, receive: Receive) -> None:
         """Set who takes what peers send back on these links."""
@@ -55,15 +56,21 @@ class Peers:
         """Queue a message for a peer; waits while the queue is full.
 
         Returning says nothing about arrival: what breaks is told to `on_broken`. Raises ChannelClosed
-        where the link breaks while this waits.
+        where the link breaks while this waits, and after `stop`.
         """
         if self._hello.node and address == self._hello.node.address:
             return await self._own.send(message)
+        if self._is_stopped:
+            raise ChannelClosed("this node is about to end")
         outbox = self._outboxes.get(address)
         if outbox is None:
             outbox = self._outboxes[address] = Inbox(_OUTBOX)
             self._tasks.create_task(self._run(address, outbox))
         return await outbox.put(message)
+
+    def stop(self) -> None:
+        """Open no link any more."""
+        self._is_stopped = True
 
     def node_changed(self, change: Change) -> None:
         """Take news of a node: a link to one that is lost, or to its earlier life, carries nothing any more.

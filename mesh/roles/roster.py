@@ -1,21 +1,25 @@
 """Who is there: sightings and heartbeats in, the list of devices out.
 
 Drives `mesh.logic.membership` with what Discovery, fixed addresses and heartbeats tell, and the clock: one
-task beats for all. `mesh.roles.contacts` keeps the links.
+task beats for all, quickly for those that another role attends. `mesh.roles.contacts` keeps the links.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
 
 from mesh.config import Timing
 from mesh.errors import MeshError
 from mesh.link import Link, open_link
 from mesh.logic.membership import Change, Member, Membership
-from mesh.messages import Heartbeat, Hello
+from mesh.logic.rhythm import Beat, Rhythm
+from mesh.logic.steadiness import Steadiness
+from mesh.messages import Heartbeat, Hello, Message
 from mesh.ports import Appeared, Discovery, Transport, Vanished
+from mesh.roles.alarm import Alarm
 from mesh.roles.contacts import Contacts
 from mesh.types import Address, Device, NodeId, NodeRecord, NodeState, NodeStatus, Source
 
@@ -39,18 +43,49 @@ class Roster:
         self._timing = timing
         self._status = status
         self._membership = Membership(own.node_id, timing)
+        self._steadiness = Steadiness(timing)
+        self._rhythm = Rhythm(timing)
+        self._alarm = Alarm()
         self._contacts = Contacts(own, transport, timing, self)
         self._visited: dict[Address, NodeId] = {}
         """Who answered at the fixed addresses."""
+        self._attended: dict[Hashable, tuple[Address, ...]] = {}
         self._listeners: list[Callable[[Change], None]] = []
+        self._status_listeners: list[Callable[[NodeRecord, NodeStatus], None]] = []
 
     def on_change(self, listener: Callable[[Change], None]) -> None:
         """Add somebody who is told, without waiting, of every change of a node's state."""
         self._listeners.append(listener)
 
+    def on_status(self, listener: Callable[[NodeRecord, NodeStatus], None]) -> None:
+        """Add somebody who is told, without waiting, when a node's status comes that is not as it was.
+
+        After what `on_change` says of the same heartbeat.
+        """
+        self._status_listeners.append(listener)
+
+    def attend(self, key: Hashable, addresses: Iterable[Address]) -> None:
+        """Beat quickly to the nodes at these addresses as long as `key` is attended, first at once.
+
+        The same key again replaces its addresses. Our own is passed over; so is one at which nobody is known,
+        until somebody is. Both ends of a pair must attend it for both to notice each other's silence quickly.
+        """
+        self._attended[key] = tuple(addresses)
+        self._attention_changed()
+
+    def neglect(self, key: Hashable) -> None:
+        """End an `attend`; does nothing if there is none. Whom no other key attends is told at once."""
+        if self._attended.pop(key, None) is not None:
+            self._attention_changed()
+
+    def speak_now(self) -> None:
+        """Send everybody a heartbeat at once: our status changed in a way that cannot wait."""
+        self._refresh()
+        self._contacts.call_all()
+
     def devices(self) -> tuple[Device, ...]:
         """This node and every other that has not left, by name."""
-        others = [m.device for m in self._membership.members() if m.state in _PRESENT]
+        others = [self._device(m) for m in self._membership.members() if m.state in _PRESENT]
         own = Device(self._own, NodeState.ALIVE, self._own_source, self._status())
         return tuple(sorted([own, *others], key=lambda d: (d.record.name, d.record.node_id)))
 
@@ -69,6 +104,11 @@ class Roster:
     async def leave(self) -> None:
         """Say goodbye to everybody that we have a link to; the caller sets the deadline."""
         await self._contacts.leave()
+
+    def seen(self, message: Message, link: Link) -> None:
+        """Something came from a node; what is no heartbeat came over another channel, maybe a better one."""
+        if link.node is not None and not isinstance(message, Heartbeat):
+            self._tell(self._membership.seen(link.node.node_id, link.node.incarnation, _now()))
 
     def met(self, record: NodeRecord) -> None:
         """A node dialled us and said who it is. It may want to stay in touch, so dial it a little later."""
@@ -90,8 +130,12 @@ class Roster:
 
     def heard(self, node_id: NodeId, heartbeat: Heartbeat) -> None:
         """A node showed that it lives."""
-        if changes := self._membership.heard(node_id, heartbeat.status, _now()):
+        now, before = _now(), self._membership.get(node_id)
+        if changes := self._membership.heard(node_id, heartbeat.status, now, heartbeat.next_s):
             self._tell(changes)
+        self._alarm.ring_before(self._membership.next_s)
+        if heartbeat.status is not None:
+            self._tell_status(before, heartbeat.status)
         for neighbour in heartbeat.neighbours:
             if neighbour.mesh == self._own.mesh:
                 self._sight(neighbour, Source.CONTACT)
@@ -106,18 +150,39 @@ class Roster:
 
     async def _keep_time(self, tasks: asyncio.TaskGroup) -> None:
         """Let silence have its effect when it is due, and tell everybody in equal intervals that we live."""
-        timing, beat_s, repeat_s = self._timing, _now(), _now() + self._timing.forget_after_s
+        repeat_s = _now() + self._timing.forget_after_s
         while True:
             now = _now()
-            self._tell(self._membership.tick(now))
+            beat = self._rhythm.due(now)
+            self._tell(self._membership.tick(now, self._rhythm.next_s))
             if now >= repeat_s:
-                repeat_s = now + timing.forget_after_s
+                repeat_s = now + self._timing.forget_after_s
                 self._contacts.repeat()
-            if now >= beat_s - _SOONEST_S:
-                beat_s = now + timing.heartbeat_interval_s
-                self._contacts.news.update(self._status(), self._membership.alive())
+            if beat:
+                self._beat(beat, tasks)
+            await self._alarm.sleep(max(now + _SOONEST_S, self._membership.next_s))
+
+    def _beat(self, beat: Beat, tasks: asyncio.TaskGroup) -> None:
+        self._refresh()
+        match beat:
+            case Beat.USUAL:
                 tasks.create_task(self._contacts.speak())
-            await asyncio.sleep(max(_SOONEST_S, min(beat_s, self._membership.next_s) - now))
+            case Beat.QUICK:
+                self._contacts.call_attended()
+
+    def _refresh(self) -> None:
+        self._contacts.tell(self._status(), self._membership.alive())
+
+    def _attention_changed(self) -> None:
+        """Beat to those who are attended now, in the rhythm that they need."""
+        everybody = frozenset(address for group in self._attended.values() for address in group)
+        others = everybody - {self._own.address}
+        self._contacts.attend(others)
+        if others:
+            self._rhythm.quicken(_now())
+        else:
+            self._rhythm.relax()
+        self._alarm.ring_before(self._rhythm.next_s)
 
     async def _watch(self, discovery: Discovery) -> None:
         async for sighting in discovery.watch():
@@ -170,9 +235,23 @@ class Roster:
         member = self._membership.get(node_id)
         return member if member and member.state is not NodeState.LEFT else None
 
+    def _device(self, member: Member) -> Device:
+        """Return a line of the list, with why the node is not planned with where it comes and goes."""
+        if member.state is not NodeState.ALIVE:
+            return member.device
+        reason = self._steadiness.reason(member.record.node_id, _now())
+        return replace(member.device, kept_out=reason) if reason else member.device
+
+    def _tell_status(self, before: Member | None, status: NodeStatus) -> None:
+        if before is None or before.state is NodeState.LEFT or before.status == status:
+            return
+        for listener in self._status_listeners:
+            listener(before.record, status)
+
     def _tell(self, changes: Sequence[Change]) -> None:
         for change in changes:
             _log.info("%s: %s", change.record.name, change.after or "forgotten")
+            self._steadiness.note(change, _now())
             match change.after:
                 case NodeState.LOST:
                     self._contacts.lost(change.record.node_id)

@@ -1,8 +1,8 @@
 """Holds stages and computes frames.
 
-Owns the node's memory books, its sessions, and the order of work: one frame at a time, first come first
-served. Results go straight on: hidden states to the next stage, tokens to the gateway. A session that
-fails is reported to its gateway and freed here and behind; the node lives on.
+Owns the node's memory books, the loading of stages, and the order of work: one piece at a time, first come
+first served. What is done for a session is the business of `mesh.roles.places`. Whatever goes wrong with a
+session is reported to its gateway, which decides; the node lives on.
 """
 
 from __future__ import annotations
@@ -10,17 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from mesh.errors import (
-    BadRequest,
-    InternalError,
-    MeshError,
-    NetworkError,
-    StageLost,
-    StageNotLoaded,
-    UnknownSession,
-)
+from mesh.config import Timing
+from mesh.errors import BadRequest, InternalError, MeshError, NetworkError, NodeLeaving
 from mesh.inbox import Inbox
 from mesh.link import Link
 from mesh.logic.membership import Change
@@ -30,46 +23,30 @@ from mesh.messages import (
     Frame,
     LoadStage,
     OpenSession,
+    ProgressRequest,
     RequestFailed,
+    Resume,
     SessionFailed,
     StageLoaded,
-    Token,
 )
-from mesh.ports import Compute, Library, Sampled, Step
+from mesh.ports import Compute, Library
+from mesh.roles.caretaker import Caretaker
 from mesh.roles.peers import Peers
-from mesh.types import Address, Hidden, Hop, NodeId, NodeStatus, SessionId, StageKey
+from mesh.roles.places import Attention, Means, Places
+from mesh.types import Digest, NodeId, NodeStatus, SessionId, StageKey
 
 _log = logging.getLogger(__name__)
 
 _QUEUE = 256  # frames waiting for the processor; beyond it the links are not read
-_REFUSED = 256  # sessions whose opening failed, of which frames may be under way
+_READ_TEXT_S = 1.0  # after a stage was loaded; the first token of an answer does not wait for it
 
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A session's place on this node."""
-
-    opening: OpenSession
-    upstream: Link
-
-    @property
-    def next_hop(self) -> Hop | None:
-        following = self.opening.index + 1
-        return self.opening.route[following] if following < len(self.opening.route) else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Lost:
-    """A session's next stage went away."""
-
-    session_id: SessionId
-    error: MeshError
+WorkMessage = OpenSession | Frame | CloseSession | Resume
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    message: OpenSession | Frame | CloseSession | _Lost
-    upstream: Link | None
+    message: WorkMessage
+    upstream: Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +56,49 @@ class _LinkClosed:
     link: Link
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerParts:
+    """What a worker is made of."""
+
+    node_id: NodeId
+    compute: Compute
+    library: Library
+    peers: Peers
+    attention: Attention
+    timing: Timing
+    memory_bytes: int
+    spare_bytes: int = 0
+
+
 class Worker:
     """The part of a node that computes."""
 
-    def __init__(
-        self, node_id: NodeId, compute: Compute, library: Library, peers: Peers, memory_bytes: int
-    ) -> None:
-        self._node_id = node_id
-        self._compute = compute
-        self._library = library
-        self._peers = peers
-        self._ledger = MemoryLedger(memory_bytes)
-        self._sessions: dict[SessionId, _Place] = {}
-        self._refused: dict[SessionId, int] = {}
-        """Epochs of sessions that were not opened: their gateway is told why, and nothing else."""
-        self._queue: Inbox[_Work | _LinkClosed] = Inbox(_QUEUE)
+    def __init__(self, parts: WorkerParts) -> None:
+        self._node_id = parts.node_id
+        self._compute = parts.compute
+        self._library = parts.library
+        self._ledger = MemoryLedger(parts.memory_bytes)
+        self._spare_bytes = parts.spare_bytes
+        self._places = Places(
+            Means(
+                node_id=parts.node_id,
+                compute=parts.compute,
+                library=parts.library,
+                peers=parts.peers,
+                ledger=self._ledger,
+                attention=parts.attention,
+                timing=parts.timing,
+            )
+        )
+        self.leaving: str | None = None
+        """Why others should take over what is held here; None where they need not."""
+        self.is_closed = False
+        """Whether nothing new is taken."""
+        self._queue: Inbox[_Work | _LinkClosed | SessionId] = Inbox(_QUEUE)
         self._loading = asyncio.Lock()
         self._tasks: asyncio.TaskGroup | None = None
-        peers.on_broken(self._peer_broken)
+        self._caretaker = Caretaker(self._places, parts.timing, self._queue.put_nowait)
+        parts.peers.on_broken(self._caretaker.peer_broken)
 
     def status(self) -> NodeStatus:
         """What this node announces with each heartbeat."""
@@ -106,57 +108,70 @@ class Worker:
             models=tuple(self._library.models()),
             stages=self._ledger.stages,
             num_sessions=self._ledger.num_sessions,
+            spare_bytes=self._spare_bytes,
+            leaving=self.leaving,
         )
+
+    @property
+    def num_sessions(self) -> int:
+        """Sessions that have caches here."""
+        return self._ledger.num_sessions
 
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            while True:
-                match await self._queue.get():
-                    case _LinkClosed(link):
-                        await self._close_all(link)
-                    case work:
-                        await self._do(work)
+            self._caretaker.start(tasks)
+            try:
+                while True:
+                    await self._take_turn(await self._queue.get())
+            finally:
+                self._tasks = None
+                self._caretaker.stop()
 
-    async def take(self, message: OpenSession | Frame | CloseSession | LoadStage, link: Link) -> None:
+    async def _take_turn(self, turn: _Work | _LinkClosed | SessionId) -> None:
+        match turn:
+            case _Work() as work:
+                await self._do(work)
+            case _LinkClosed(link):
+                self._caretaker.link_closed(link)
+            case session_id:
+                await self._places.abandon(session_id)
+
+    async def take(self, message: WorkMessage | LoadStage | ProgressRequest, link: Link) -> None:
         """Take a message for this worker; waits while its queue is full.
 
-        Loading takes seconds and does not wait in the queue; its answer goes back on the link.
+        Loading takes seconds and does not wait in the queue, nor do questions; answers go back on the link.
         """
-        if not isinstance(message, LoadStage):
-            await self._queue.put(_Work(message, link))
-        elif self._tasks is not None:
-            self._tasks.create_task(self._load(message, link))
+        match message:
+            case LoadStage():
+                if self._tasks is not None:
+                    self._tasks.create_task(self._load(message, link))
+            case ProgressRequest():
+                self._places.wanted(message.session_id)
+                with contextlib.suppress(NetworkError):
+                    await link.send(self._places.progress(message))
+            case _ if link.node and link.node.node_id == self._node_id:
+                self._queue.put_nowait(_Work(message, link))  # maybe said by this worker's own task
+            case _:
+                await self._queue.put(_Work(message, link))
+
+    def knows(self, session_id: SessionId) -> bool:
+        """Whether a session has a place here."""
+        return bool(self._places.of(session_id))
 
     async def report(self, failure: SessionFailed) -> None:
         """Pass on what a later stage said of a session that it does not know."""
-        if place := self._sessions.get(failure.session_id):
-            await self._tell_gateway(place.opening, failure)
+        for place in self._places.of(failure.session_id)[:1]:
+            await self._places.tell_gateway(place.opening, failure)
 
     def link_closed(self, link: Link) -> None:
-        """Free the sessions that came over a link: whoever drove them is gone."""
+        """Whoever sent sessions over a link is gone, or will come over another one."""
         self._queue.put_nowait(_LinkClosed(link))
 
     def node_changed(self, change: Change) -> None:
-        """Take news of a node: sessions that came from it, or go to it, end."""
-        lost, gone = change.loss, change.record
-        if lost is None:
-            return
-        for session_id, place in self._sessions.items():
-            upstream = place.upstream.node
-            if place.next_hop and place.next_hop.node_id == gone.node_id:
-                self._queue.put_nowait(_Work(_Lost(session_id, lost), None))
-            elif place.opening.gateway == gone.address or (upstream and upstream.node_id == gone.node_id):
-                self._queue.put_nowait(_Work(CloseSession(session_id, place.opening.epoch), None))
-
-    def _peer_broken(self, address: Address, error: MeshError) -> None:
-        for session_id, place in self._sessions.items():
-            if place.next_hop and place.next_hop.address == address:
-                lost = _lost(place.next_hop, error)
-                self._queue.put_nowait(_Work(_Lost(session_id, lost), None))
-            elif place.opening.gateway == address:
-                self._queue.put_nowait(_Work(CloseSession(session_id, place.opening.epoch), None))
+        """Take news of a node, for the sessions that have to do with it."""
+        self._caretaker.node_changed(change)
 
     async def _load(self, request: LoadStage, link: Link) -> None:
         answer: StageLoaded | RequestFailed
@@ -179,135 +194,78 @@ class Worker:
         weights_bytes = spec.weights_bytes(key.span, key.precision)
         if self._ledger.has_stage(key):
             return weights_bytes
+        self._refuse_if_closed()
         doomed = self._ledger.book_stage(key, weights_bytes)
+        self._places.limit_kept()
         try:
-            await self._unload(doomed)
+            for stage in doomed:
+                await self._compute.unload(stage)
             await self._compute.load(key)
         except BaseException:
             self._ledger.drop_stage(key)
             raise
         self._ledger.stage_arrived(key)
+        if self._tasks is not None:
+            self._tasks.create_task(self._read_text(key.digest))
         return weights_bytes
 
-    async def _unload(self, keys: list[StageKey]) -> None:
-        for key in keys:
-            await self._compute.unload(key)
+    async def _read_text(self, digest: Digest) -> None:
+        """Have the model's tokenizer in memory too, a little later: this gateway may have to take over."""
+        await asyncio.sleep(_READ_TEXT_S)
+        for model in self._library.models():
+            if model.digest == digest:
+                with contextlib.suppress(MeshError):
+                    await self._library.codec(model.name)
+
+    def _refuse_if_closed(self) -> None:
+        if self.is_closed:
+            raise NodeLeaving(f"this device takes nothing new: {self.leaving}; ask again")
 
     async def _do(self, work: _Work) -> None:
-        """Do one piece of work; whatever goes wrong is that session's failure and nobody else's."""
-        message = work.message
+        """Do one piece of work; whatever goes wrong is that session's trouble and nobody else's."""
         try:
-            match message:
-                case OpenSession() if work.upstream is not None:
-                    await self._open(message, work.upstream)
-                case Frame():
-                    await self._run(message)
-                case CloseSession():
-                    await self._close(message)
-                case _Lost(_, error):
-                    raise error
+            await self._handle(work)
         except MeshError as error:
             await self._fail(work, error)
         except Exception as error:
-            _log.exception("session %s", message.session_id)
+            _log.exception("session %s", work.message.session_id)
             await self._fail(work, InternalError(_describe(error)))
 
-    async def _open(self, opening: OpenSession, upstream: Link) -> None:
-        known = self._sessions.get(opening.session_id)
-        if known is not None:
-            if known.opening.epoch >= opening.epoch:
-                return
-            await self._release(known)
-        key = opening.route[opening.index].key
-        if not self._ledger.has_stage(key):
-            raise StageNotLoaded(f"layers {key.span} are not loaded here any more; ask again")
-        spec = await self._library.spec_of(key.digest)
-        cache_bytes = spec.cache_bytes(key.span, opening.context, key.precision)
-        doomed = self._ledger.book_cache(opening.session_id, key, cache_bytes)
-        place = self._sessions[opening.session_id] = _Place(opening, upstream)
-        await self._unload(doomed)
-        await self._compute.open(opening.session_id, key, opening.context, opening.sampling)
-        await self._pass_on(place, replace(opening, index=opening.index + 1))
-
-    async def _run(self, frame: Frame) -> None:
-        place = self._sessions.get(frame.session_id)
-        if place is None and self._refused.get(frame.session_id) == frame.epoch:
-            return
-        if place is None:
-            raise UnknownSession(f"a frame of session {frame.session_id}, which is not open here")
-        opening = place.opening
-        if frame.epoch != opening.epoch:
-            return
-        step = Step(frame.session_id, frame.start, frame.payload, frame.sample)
-        match await self._compute.run(step):
-            case Hidden() as hidden:
-                await self._pass_on(place, replace(frame, payload=hidden))
-            case Sampled(position, token):
-                answer = Token(frame.session_id, frame.epoch, position, token)
-                await self._tell_gateway(opening, answer)
-
-    async def _close(self, closing: CloseSession) -> None:
-        place = self._sessions.get(closing.session_id)
-        if place is not None and place.opening.epoch <= closing.epoch:
-            await self._release(place)
-            await self._pass_on_quietly(place, closing)
-
-    async def _close_all(self, link: Link) -> None:
-        places = [place for place in self._sessions.values() if place.upstream is link]
-        for place in places:
-            closing = CloseSession(place.opening.session_id, place.opening.epoch)
-            await self._do(_Work(closing, None))
+    async def _handle(self, work: _Work) -> None:
+        match work.message:
+            case OpenSession() as opening:
+                if opening.epoch == 0:
+                    self._refuse_if_closed()
+                await self._places.open(opening, work.upstream)
+                self._caretaker.look_after()
+            case Frame() as frame:
+                await self._places.run(frame)
+            case Resume() as resume:
+                await self._places.resume(resume)
+            case CloseSession() as closing:
+                await self._places.close(closing)
 
     async def _fail(self, work: _Work, error: MeshError) -> None:
-        """End a session for an error: tell its gateway, free it here and behind."""
+        """Tell the gateway what is wrong; it opens the route anew, or ends the session everywhere."""
         message = work.message
-        place = self._sessions.get(message.session_id)
-        opening = message if isinstance(message, OpenSession) else place.opening if place else None
-        epoch = opening.epoch if opening else 0 if isinstance(message, _Lost) else message.epoch
-        failure = SessionFailed(message.session_id, epoch, self._node_id, error.code, str(error))
-        if isinstance(message, OpenSession):
-            self._refuse(message)
-        if opening is not None:
-            await self._tell_gateway(opening, failure)
-        elif work.upstream is not None:
-            # Nobody here knows the gateway: whoever sent the frame does, or knows who does.
-            with contextlib.suppress(NetworkError):
-                await work.upstream.send(failure)
-        if place is not None:
-            await self._release(place)
-            await self._pass_on_quietly(place, CloseSession(message.session_id, epoch))
-
-    def _refuse(self, opening: OpenSession) -> None:
-        self._refused[opening.session_id] = opening.epoch
-        if len(self._refused) > _REFUSED:
-            del self._refused[next(iter(self._refused))]
-
-    async def _release(self, place: _Place) -> None:
-        session_id = place.opening.session_id
-        self._sessions.pop(session_id, None)
-        await self._compute.close_session(session_id)
-        self._ledger.drop_cache(session_id)
-
-    async def _pass_on(self, place: _Place, message: OpenSession | Frame | CloseSession) -> None:
-        if place.next_hop is None:
+        if isinstance(message, CloseSession):
             return
-        try:
-            await self._peers.post(place.next_hop.address, message)
-        except NetworkError as error:
-            raise _lost(place.next_hop, error) from error
-
-    async def _pass_on_quietly(self, place: _Place, closing: CloseSession) -> None:
-        with contextlib.suppress(StageLost):
-            await self._pass_on(place, closing)
-
-    async def _tell_gateway(self, opening: OpenSession, message: Token | SessionFailed) -> None:
-        with contextlib.suppress(NetworkError):  # it is gone: `_peer_broken` frees the session
-            await self._peers.post(opening.gateway, message)
-
-
-def _lost(hop: Hop, error: MeshError) -> StageLost:
-    return StageLost(f"the device at {hop.address} with layers {hop.key.span} went away ({error}); ask again")
+        failure = self._places.failure(message, error)
+        if isinstance(message, OpenSession):
+            self._places.fence(message.session_id, message.epoch)
+            return await self._places.tell_gateway(message, failure)
+        places = self._places.of(message.session_id)
+        if places:
+            return await self._places.tell_gateway(places[0].opening, failure)
+        # Nobody here knows the gateway: whoever sent the frame does, or knows who does.
+        with contextlib.suppress(NetworkError):
+            await work.upstream.send(failure)
+        return None
 
 
 def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}; the node's log has more"
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

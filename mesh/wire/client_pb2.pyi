@@ -16,21 +16,67 @@ class ChatMessage(_message.Message):
     content: str
     def __init__(self, role: _Optional[str] = ..., content: _Optional[str] = ...) -> None: ...
 
+class Started(_message.Message):
+    __slots__ = ("session_id", "epoch", "plan", "tokens")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    epoch: int
+    plan: Plan
+    tokens: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., tokens: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class ChatRequest(_message.Message):
-    __slots__ = ("request_id", "model", "messages", "max_tokens", "sampling", "deadline_s")
+    __slots__ = ("request_id", "model", "messages", "max_tokens", "sampling", "deadline_s", "started")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
     MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_S_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     model: str
     messages: _containers.RepeatedCompositeFieldContainer[ChatMessage]
     max_tokens: int
     sampling: _session_pb2.Sampling
     deadline_s: float
-    def __init__(self, request_id: _Optional[int] = ..., model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[ChatMessage, _Mapping]]] = ..., max_tokens: _Optional[int] = ..., sampling: _Optional[_Union[_session_pb2.Sampling, _Mapping]] = ..., deadline_s: _Optional[float] = ...) -> None: ...
+    started: Started
+    def __init__(self, request_id: _Optional[int] = ..., model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[ChatMessage, _Mapping]]] = ..., max_tokens: _Optional[int] = ..., sampling: _Optional[_Union[_session_pb2.Sampling, _Mapping]] = ..., deadline_s: _Optional[float] = ..., started: _Optional[_Union[Started, _Mapping]] = ...) -> None: ...
+
+class Recovery(_message.Message):
+    __slots__ = ("lost", "replacement", "detect_s", "stall_s", "replayed_positions", "recomputed_layers")
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    REPLACEMENT_FIELD_NUMBER: _ClassVar[int]
+    DETECT_S_FIELD_NUMBER: _ClassVar[int]
+    STALL_S_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    RECOMPUTED_LAYERS_FIELD_NUMBER: _ClassVar[int]
+    lost: _containers.RepeatedScalarFieldContainer[str]
+    replacement: _containers.RepeatedScalarFieldContainer[str]
+    detect_s: float
+    stall_s: float
+    replayed_positions: int
+    recomputed_layers: int
+    def __init__(self, lost: _Optional[_Iterable[str]] = ..., replacement: _Optional[_Iterable[str]] = ..., detect_s: _Optional[float] = ..., stall_s: _Optional[float] = ..., replayed_positions: _Optional[int] = ..., recomputed_layers: _Optional[int] = ...) -> None: ...
+
+class Routed(_message.Message):
+    __slots__ = ("request_id", "session_id", "epoch", "plan", "gateways", "recovery")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    GATEWAYS_FIELD_NUMBER: _ClassVar[int]
+    RECOVERY_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    session_id: str
+    epoch: int
+    plan: Plan
+    gateways: _containers.RepeatedCompositeFieldContainer[_node_pb2.NodeRecord]
+    recovery: Recovery
+    def __init__(self, request_id: _Optional[int] = ..., session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., gateways: _Optional[_Iterable[_Union[_node_pb2.NodeRecord, _Mapping]]] = ..., recovery: _Optional[_Union[Recovery, _Mapping]] = ...) -> None: ...
 
 class Piece(_message.Message):
     __slots__ = ("request_id", "text", "tokens")
@@ -59,7 +105,7 @@ class StageShare(_message.Message):
     def __init__(self, node_id: _Optional[str] = ..., name: _Optional[str] = ..., device_class: _Optional[str] = ..., span: _Optional[_Union[_node_pb2.Span, _Mapping]] = ..., weights_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
 
 class Summary(_message.Message):
-    __slots__ = ("model", "reason", "tokens", "num_prompt_tokens", "seed", "ttft_s", "tokens_per_s", "stages")
+    __slots__ = ("model", "reason", "tokens", "num_prompt_tokens", "seed", "ttft_s", "tokens_per_s", "stages", "recoveries")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +114,7 @@ class Summary(_message.Message):
     TTFT_S_FIELD_NUMBER: _ClassVar[int]
     TOKENS_PER_S_FIELD_NUMBER: _ClassVar[int]
     STAGES_FIELD_NUMBER: _ClassVar[int]
+    RECOVERIES_FIELD_NUMBER: _ClassVar[int]
     model: str
     reason: str
     tokens: _containers.RepeatedScalarFieldContainer[int]
@@ -76,7 +123,8 @@ class Summary(_message.Message):
     ttft_s: float
     tokens_per_s: float
     stages: _containers.RepeatedCompositeFieldContainer[StageShare]
-    def __init__(self, model: _Optional[str] = ..., reason: _Optional[str] = ..., tokens: _Optional[_Iterable[int]] = ..., num_prompt_tokens: _Optional[int] = ..., seed: _Optional[int] = ..., ttft_s: _Optional[float] = ..., tokens_per_s: _Optional[float] = ..., stages: _Optional[_Iterable[_Union[StageShare, _Mapping]]] = ...) -> None: ...
+    recoveries: _containers.RepeatedCompositeFieldContainer[Recovery]
+    def __init__(self, model: _Optional[str] = ..., reason: _Optional[str] = ..., tokens: _Optional[_Iterable[int]] = ..., num_prompt_tokens: _Optional[int] = ..., seed: _Optional[int] = ..., ttft_s: _Optional[float] = ..., tokens_per_s: _Optional[float] = ..., stages: _Optional[_Iterable[_Union[StageShare, _Mapping]]] = ..., recoveries: _Optional[_Iterable[_Union[Recovery, _Mapping]]] = ...) -> None: ...
 
 class ChatFinished(_message.Message):
     __slots__ = ("request_id", "summary")
@@ -129,16 +177,18 @@ class PlannedStage(_message.Message):
     def __init__(self, node: _Optional[_Union[_node_pb2.NodeRecord, _Mapping]] = ..., span: _Optional[_Union[_node_pb2.Span, _Mapping]] = ..., weights_bytes: _Optional[int] = ..., cache_bytes: _Optional[int] = ...) -> None: ...
 
 class Plan(_message.Message):
-    __slots__ = ("model", "precision", "context", "stages")
+    __slots__ = ("model", "precision", "context", "stages", "standbys")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     STAGES_FIELD_NUMBER: _ClassVar[int]
+    STANDBYS_FIELD_NUMBER: _ClassVar[int]
     model: _node_pb2.ModelRef
     precision: str
     context: int
     stages: _containers.RepeatedCompositeFieldContainer[PlannedStage]
-    def __init__(self, model: _Optional[_Union[_node_pb2.ModelRef, _Mapping]] = ..., precision: _Optional[str] = ..., context: _Optional[int] = ..., stages: _Optional[_Iterable[_Union[PlannedStage, _Mapping]]] = ...) -> None: ...
+    standbys: _containers.RepeatedCompositeFieldContainer[PlannedStage]
+    def __init__(self, model: _Optional[_Union[_node_pb2.ModelRef, _Mapping]] = ..., precision: _Optional[str] = ..., context: _Optional[int] = ..., stages: _Optional[_Iterable[_Union[PlannedStage, _Mapping]]] = ..., standbys: _Optional[_Iterable[_Union[PlannedStage, _Mapping]]] = ...) -> None: ...
 
 class PlanReply(_message.Message):
     __slots__ = ("request_id", "plan")
@@ -147,3 +197,19 @@ class PlanReply(_message.Message):
     request_id: int
     plan: Plan
     def __init__(self, request_id: _Optional[int] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
+
+class DrainRequest(_message.Message):
+    __slots__ = ("request_id", "is_forced", "is_over")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    IS_FORCED_FIELD_NUMBER: _ClassVar[int]
+    IS_OVER_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    is_forced: bool
+    is_over: bool
+    def __init__(self, request_id: _Optional[int] = ..., is_forced: _Optional[bool] = ..., is_over: _Optional[bool] = ...) -> None: ...
+
+class DrainReply(_message.Message):
+    __slots__ = ("request_id",)
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    def __init__(self, request_id: _Optional[int] = ...) -> None: ...

@@ -60,7 +60,11 @@ def _rule(field: str, kind: type[T], write: Callable[[T], P], read: Callable[[P]
 
 def _frame_to_pb(frame: m.Frame) -> session_pb2.Frame:
     pb = session_pb2.Frame(
-        session_id=frame.session_id, epoch=frame.epoch, start=frame.start, sample=frame.sample
+        session_id=frame.session_id,
+        epoch=frame.epoch,
+        index=frame.index,
+        start=frame.start,
+        sample=frame.sample,
     )
     match frame.payload:
         case TokenIds(ids):
@@ -79,7 +83,7 @@ def _frame_from_pb(pb: session_pb2.Frame) -> m.Frame:
             payload = Hidden(pb.hidden.data)
         case _:
             raise ValueError("a frame without a payload")
-    return m.Frame(SessionId(pb.session_id), pb.epoch, pb.start, payload, pb.sample)
+    return m.Frame(SessionId(pb.session_id), pb.epoch, pb.index, pb.start, payload, pb.sample)
 
 
 def _open_to_pb(opening: m.OpenSession) -> session_pb2.OpenSession:
@@ -91,6 +95,7 @@ def _open_to_pb(opening: m.OpenSession) -> session_pb2.OpenSession:
         gateway=v.address_to_pb(opening.gateway),
         context=opening.context,
         sampling=v.sampling_to_pb(opening.sampling),
+        known=opening.known,
     )
 
 
@@ -105,6 +110,7 @@ def _open_from_pb(pb: session_pb2.OpenSession) -> m.OpenSession:
         gateway=v.address_from_pb(pb.gateway),
         context=pb.context,
         sampling=v.sampling_from_pb(pb.sampling),
+        known=pb.known,
     )
 
 
@@ -116,6 +122,7 @@ def _chat_to_pb(request: m.ChatRequest) -> client_pb2.ChatRequest:
         max_tokens=request.max_tokens,
         sampling=v.sampling_to_pb(request.sampling),
         deadline_s=request.deadline_s,
+        started=_started_to_pb(request.started) if request.started else None,
     )
 
 
@@ -127,6 +134,86 @@ def _chat_from_pb(pb: client_pb2.ChatRequest) -> m.ChatRequest:
         max_tokens=pb.max_tokens,
         sampling=v.sampling_from_pb(pb.sampling),
         deadline_s=pb.deadline_s if pb.HasField("deadline_s") else None,
+        started=_started_from_pb(pb.started) if pb.HasField("started") else None,
+    )
+
+
+def _started_to_pb(started: m.Started) -> client_pb2.Started:
+    return client_pb2.Started(
+        session_id=started.session_id,
+        epoch=started.epoch,
+        plan=v.plan_to_pb(started.plan),
+        tokens=started.tokens,
+    )
+
+
+def _started_from_pb(pb: client_pb2.Started) -> m.Started:
+    return m.Started(SessionId(pb.session_id), pb.epoch, v.plan_from_pb(pb.plan), tuple(pb.tokens))
+
+
+def _routed_to_pb(routed: m.Routed) -> client_pb2.Routed:
+    return client_pb2.Routed(
+        request_id=routed.request_id,
+        session_id=routed.session_id,
+        epoch=routed.epoch,
+        plan=v.plan_to_pb(routed.plan),
+        gateways=[v.record_to_pb(record) for record in routed.gateways],
+        recovery=v.recovery_to_pb(routed.recovery) if routed.recovery else None,
+    )
+
+
+def _routed_from_pb(pb: client_pb2.Routed) -> m.Routed:
+    return m.Routed(
+        request_id=pb.request_id,
+        session_id=SessionId(pb.session_id),
+        epoch=pb.epoch,
+        plan=v.plan_from_pb(pb.plan),
+        gateways=tuple(v.record_from_pb(record) for record in pb.gateways),
+        recovery=v.recovery_from_pb(pb.recovery) if pb.HasField("recovery") else None,
+    )
+
+
+def _failed_to_pb(failed: m.SessionFailed) -> session_pb2.SessionFailed:
+    return session_pb2.SessionFailed(
+        session_id=failed.session_id,
+        epoch=failed.epoch,
+        node_id=failed.node_id,
+        code=failed.code,
+        message=failed.message,
+        lost=failed.lost,
+    )
+
+
+def _failed_from_pb(pb: session_pb2.SessionFailed) -> m.SessionFailed:
+    return m.SessionFailed(
+        session_id=SessionId(pb.session_id),
+        epoch=pb.epoch,
+        node_id=NodeId(pb.node_id),
+        code=pb.code,
+        message=pb.message,
+        lost=NodeId(pb.lost) if pb.HasField("lost") else None,
+    )
+
+
+def _progress_to_pb(progress: m.Progress) -> session_pb2.Progress:
+    return session_pb2.Progress(
+        session_id=progress.session_id,
+        epoch=progress.epoch,
+        index=progress.index,
+        position=progress.position,
+        working_s=progress.working_s,
+        usual_s=progress.usual_s,
+    )
+
+
+def _progress_from_pb(pb: session_pb2.Progress) -> m.Progress:
+    return m.Progress(
+        session_id=SessionId(pb.session_id),
+        epoch=pb.epoch,
+        index=pb.index,
+        position=pb.position,
+        working_s=pb.working_s,
+        usual_s=pb.usual_s,
     )
 
 
@@ -134,6 +221,7 @@ def _heartbeat_to_pb(heartbeat: m.Heartbeat) -> link_pb2.Heartbeat:
     return link_pb2.Heartbeat(
         status=v.status_to_pb(heartbeat.status) if heartbeat.status is not None else None,
         neighbours=[v.record_to_pb(record) for record in heartbeat.neighbours],
+        next_ms=None if heartbeat.next_s is None else round(heartbeat.next_s * 1000),
     )
 
 
@@ -141,6 +229,7 @@ def _heartbeat_from_pb(pb: link_pb2.Heartbeat) -> m.Heartbeat:
     return m.Heartbeat(
         status=v.status_from_pb(pb.status) if pb.HasField("status") else None,
         neighbours=tuple(v.record_from_pb(record) for record in pb.neighbours),
+        next_s=pb.next_ms / 1000 if pb.HasField("next_ms") else None,
     )
 
 
@@ -189,14 +278,22 @@ _rule(
     lambda x: session_pb2.Token(session_id=x.session_id, epoch=x.epoch, position=x.position, token=x.token),
     lambda pb: m.Token(SessionId(pb.session_id), pb.epoch, pb.position, pb.token),
 )
+_rule("session_failed", m.SessionFailed, _failed_to_pb, _failed_from_pb)
 _rule(
-    "session_failed",
-    m.SessionFailed,
-    lambda x: session_pb2.SessionFailed(
-        session_id=x.session_id, epoch=x.epoch, node_id=x.node_id, code=x.code, message=x.message
+    "resume",
+    m.Resume,
+    lambda x: session_pb2.Resume(
+        session_id=x.session_id, epoch=x.epoch, index=x.index, position=x.position, had=x.had
     ),
-    lambda pb: m.SessionFailed(SessionId(pb.session_id), pb.epoch, NodeId(pb.node_id), pb.code, pb.message),
+    lambda pb: m.Resume(SessionId(pb.session_id), pb.epoch, pb.index, pb.position, pb.had),
 )
+_rule(
+    "progress_request",
+    m.ProgressRequest,
+    lambda x: session_pb2.ProgressRequest(session_id=x.session_id, epoch=x.epoch, index=x.index),
+    lambda pb: m.ProgressRequest(SessionId(pb.session_id), pb.epoch, pb.index),
+)
+_rule("progress", m.Progress, _progress_to_pb, _progress_from_pb)
 _rule(
     "close_session",
     m.CloseSession,
@@ -204,6 +301,19 @@ _rule(
     lambda pb: m.CloseSession(SessionId(pb.session_id), pb.epoch),
 )
 _rule("chat_request", m.ChatRequest, _chat_to_pb, _chat_from_pb)
+_rule("routed", m.Routed, _routed_to_pb, _routed_from_pb)
+_rule(
+    "drain_request",
+    m.DrainRequest,
+    lambda x: client_pb2.DrainRequest(request_id=x.request_id, is_forced=x.is_forced, is_over=x.is_over),
+    lambda pb: m.DrainRequest(pb.request_id, pb.is_forced, pb.is_over),
+)
+_rule(
+    "drain_reply",
+    m.DrainReply,
+    lambda x: client_pb2.DrainReply(request_id=x.request_id),
+    lambda pb: m.DrainReply(pb.request_id),
+)
 _rule(
     "piece",
     m.Piece,

@@ -26,12 +26,14 @@ class Refusal(_message.Message):
     def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("status", "neighbours")
+    __slots__ = ("status", "neighbours", "next_ms")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     NEIGHBOURS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_MS_FIELD_NUMBER: _ClassVar[int]
     status: _node_pb2.NodeStatus
     neighbours: _containers.RepeatedCompositeFieldContainer[_node_pb2.NodeRecord]
-    def __init__(self, status: _Optional[_Union[_node_pb2.NodeStatus, _Mapping]] = ..., neighbours: _Optional[_Iterable[_Union[_node_pb2.NodeRecord, _Mapping]]] = ...) -> None: ...
+    next_ms: int
+    def __init__(self, status: _Optional[_Union[_node_pb2.NodeStatus, _Mapping]] = ..., neighbours: _Optional[_Iterable[_Union[_node_pb2.NodeRecord, _Mapping]]] = ..., next_ms: _Optional[int] = ...) -> None: ...
 
 class HeartbeatReply(_message.Message):
     __slots__ = ()

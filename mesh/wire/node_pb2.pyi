@@ -75,27 +75,33 @@ class LoadedStage(_message.Message):
     def __init__(self, key: _Optional[_Union[StageKey, _Mapping]] = ..., weights_bytes: _Optional[int] = ...) -> None: ...
 
 class NodeStatus(_message.Message):
-    __slots__ = ("memory_bytes", "used_bytes", "models", "stages", "num_sessions")
+    __slots__ = ("memory_bytes", "used_bytes", "models", "stages", "num_sessions", "spare_bytes", "leaving")
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     USED_BYTES_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
     STAGES_FIELD_NUMBER: _ClassVar[int]
     NUM_SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    SPARE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LEAVING_FIELD_NUMBER: _ClassVar[int]
     memory_bytes: int
     used_bytes: int
     models: _containers.RepeatedCompositeFieldContainer[ModelRef]
     stages: _containers.RepeatedCompositeFieldContainer[LoadedStage]
     num_sessions: int
-    def __init__(self, memory_bytes: _Optional[int] = ..., used_bytes: _Optional[int] = ..., models: _Optional[_Iterable[_Union[ModelRef, _Mapping]]] = ..., stages: _Optional[_Iterable[_Union[LoadedStage, _Mapping]]] = ..., num_sessions: _Optional[int] = ...) -> None: ...
+    spare_bytes: int
+    leaving: str
+    def __init__(self, memory_bytes: _Optional[int] = ..., used_bytes: _Optional[int] = ..., models: _Optional[_Iterable[_Union[ModelRef, _Mapping]]] = ..., stages: _Optional[_Iterable[_Union[LoadedStage, _Mapping]]] = ..., num_sessions: _Optional[int] = ..., spare_bytes: _Optional[int] = ..., leaving: _Optional[str] = ...) -> None: ...
 
 class Device(_message.Message):
-    __slots__ = ("record", "state", "source", "status")
+    __slots__ = ("record", "state", "source", "status", "kept_out")
     RECORD_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    KEPT_OUT_FIELD_NUMBER: _ClassVar[int]
     record: NodeRecord
     state: str
     source: str
     status: NodeStatus
-    def __init__(self, record: _Optional[_Union[NodeRecord, _Mapping]] = ..., state: _Optional[str] = ..., source: _Optional[str] = ..., status: _Optional[_Union[NodeStatus, _Mapping]] = ...) -> None: ...
+    kept_out: str
+    def __init__(self, record: _Optional[_Union[NodeRecord, _Mapping]] = ..., state: _Optional[str] = ..., source: _Optional[str] = ..., status: _Optional[_Union[NodeStatus, _Mapping]] = ..., kept_out: _Optional[str] = ...) -> None: ...

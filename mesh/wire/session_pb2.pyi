@@ -32,7 +32,7 @@ class Sampling(_message.Message):
     def __init__(self, temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., min_p: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class OpenSession(_message.Message):
-    __slots__ = ("session_id", "epoch", "route", "index", "gateway", "context", "sampling")
+    __slots__ = ("session_id", "epoch", "route", "index", "gateway", "context", "sampling", "known")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ROUTE_FIELD_NUMBER: _ClassVar[int]
@@ -40,6 +40,7 @@ class OpenSession(_message.Message):
     GATEWAY_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     epoch: int
     route: _containers.RepeatedCompositeFieldContainer[Hop]
@@ -47,7 +48,8 @@ class OpenSession(_message.Message):
     gateway: _node_pb2.Address
     context: int
     sampling: Sampling
-    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., route: _Optional[_Iterable[_Union[Hop, _Mapping]]] = ..., index: _Optional[int] = ..., gateway: _Optional[_Union[_node_pb2.Address, _Mapping]] = ..., context: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ...) -> None: ...
+    known: int
+    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., route: _Optional[_Iterable[_Union[Hop, _Mapping]]] = ..., index: _Optional[int] = ..., gateway: _Optional[_Union[_node_pb2.Address, _Mapping]] = ..., context: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., known: _Optional[int] = ...) -> None: ...
 
 class TokenIds(_message.Message):
     __slots__ = ("ids",)
@@ -62,20 +64,22 @@ class Hidden(_message.Message):
     def __init__(self, data: _Optional[bytes] = ...) -> None: ...
 
 class Frame(_message.Message):
-    __slots__ = ("session_id", "epoch", "start", "sample", "tokens", "hidden")
+    __slots__ = ("session_id", "epoch", "start", "sample", "index", "tokens", "hidden")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     HIDDEN_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     epoch: int
     start: int
     sample: bool
+    index: int
     tokens: TokenIds
     hidden: Hidden
-    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., start: _Optional[int] = ..., sample: _Optional[bool] = ..., tokens: _Optional[_Union[TokenIds, _Mapping]] = ..., hidden: _Optional[_Union[Hidden, _Mapping]] = ...) -> None: ...
+    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., start: _Optional[int] = ..., sample: _Optional[bool] = ..., index: _Optional[int] = ..., tokens: _Optional[_Union[TokenIds, _Mapping]] = ..., hidden: _Optional[_Union[Hidden, _Mapping]] = ...) -> None: ...
 
 class Token(_message.Message):
     __slots__ = ("session_id", "epoch", "position", "token")
@@ -89,19 +93,61 @@ class Token(_message.Message):
     token: int
     def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., position: _Optional[int] = ..., token: _Optional[int] = ...) -> None: ...
 
+class Resume(_message.Message):
+    __slots__ = ("session_id", "epoch", "index", "position", "had")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    HAD_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    epoch: int
+    index: int
+    position: int
+    had: int
+    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., index: _Optional[int] = ..., position: _Optional[int] = ..., had: _Optional[int] = ...) -> None: ...
+
+class ProgressRequest(_message.Message):
+    __slots__ = ("session_id", "epoch", "index")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    epoch: int
+    index: int
+    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., index: _Optional[int] = ...) -> None: ...
+
+class Progress(_message.Message):
+    __slots__ = ("session_id", "epoch", "index", "position", "working_s", "usual_s")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    WORKING_S_FIELD_NUMBER: _ClassVar[int]
+    USUAL_S_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    epoch: int
+    index: int
+    position: int
+    working_s: float
+    usual_s: float
+    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., index: _Optional[int] = ..., position: _Optional[int] = ..., working_s: _Optional[float] = ..., usual_s: _Optional[float] = ...) -> None: ...
+
 class SessionFailed(_message.Message):
-    __slots__ = ("session_id", "epoch", "node_id", "code", "message")
+    __slots__ = ("session_id", "epoch", "node_id", "code", "message", "lost")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     epoch: int
     node_id: str
     code: str
     message: str
-    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., node_id: _Optional[str] = ..., code: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    lost: str
+    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., node_id: _Optional[str] = ..., code: _Optional[str] = ..., message: _Optional[str] = ..., lost: _Optional[str] = ...) -> None: ...
 
 class CloseSession(_message.Message):
     __slots__ = ("session_id", "epoch")

@@ -24,6 +24,7 @@ from mesh.types import (
     PlannedStage,
     Precision,
     ProtocolVersion,
+    Recovery,
     Sampling,
     Source,
     Span,
@@ -110,6 +111,8 @@ def status_to_pb(value: NodeStatus) -> node_pb2.NodeStatus:
             for stage in value.stages
         ],
         num_sessions=value.num_sessions,
+        spare_bytes=value.spare_bytes,
+        leaving=value.leaving,
     )
 
 
@@ -120,6 +123,8 @@ def status_from_pb(pb: node_pb2.NodeStatus) -> NodeStatus:
         models=tuple(model_from_pb(model) for model in pb.models),
         stages=tuple(LoadedStage(key_from_pb(stage.key), stage.weights_bytes) for stage in pb.stages),
         num_sessions=pb.num_sessions,
+        spare_bytes=pb.spare_bytes,
+        leaving=pb.leaving if pb.HasField("leaving") else None,
     )
 
 
@@ -129,6 +134,7 @@ def device_to_pb(value: Device) -> node_pb2.Device:
         state=value.state,
         source=value.source,
         status=None if value.status is None else status_to_pb(value.status),
+        kept_out=value.kept_out,
     )
 
 
@@ -138,6 +144,7 @@ def device_from_pb(pb: node_pb2.Device) -> Device:
         state=NodeState(pb.state),
         source=Source(pb.source),
         status=status_from_pb(pb.status) if pb.HasField("status") else None,
+        kept_out=pb.kept_out if pb.HasField("kept_out") else None,
     )
 
 
@@ -179,29 +186,59 @@ def chat_from_pb(pb: client_pb2.ChatMessage) -> ChatMessage:
     return ChatMessage(pb.role, pb.content)
 
 
+def _stage_to_pb(value: PlannedStage) -> client_pb2.PlannedStage:
+    return client_pb2.PlannedStage(
+        node=record_to_pb(value.node),
+        span=span_to_pb(value.span),
+        weights_bytes=value.weights_bytes,
+        cache_bytes=value.cache_bytes,
+    )
+
+
+def _stage_from_pb(pb: client_pb2.PlannedStage) -> PlannedStage:
+    return PlannedStage(record_from_pb(pb.node), span_from_pb(pb.span), pb.weights_bytes, pb.cache_bytes)
+
+
 def plan_to_pb(value: Plan) -> client_pb2.Plan:
-    stages = [
-        client_pb2.PlannedStage(
-            node=record_to_pb(stage.node),
-            span=span_to_pb(stage.span),
-            weights_bytes=stage.weights_bytes,
-            cache_bytes=stage.cache_bytes,
-        )
-        for stage in value.stages
-    ]
     return client_pb2.Plan(
-        model=model_to_pb(value.model), precision=value.precision, context=value.context, stages=stages
+        model=model_to_pb(value.model),
+        precision=value.precision,
+        context=value.context,
+        stages=[_stage_to_pb(stage) for stage in value.stages],
+        standbys=[_stage_to_pb(standby) for standby in value.standbys],
     )
 
 
 def plan_from_pb(pb: client_pb2.Plan) -> Plan:
-    stages = tuple(
-        PlannedStage(
-            record_from_pb(stage.node), span_from_pb(stage.span), stage.weights_bytes, stage.cache_bytes
-        )
-        for stage in pb.stages
+    return Plan(
+        model=model_from_pb(pb.model),
+        precision=Precision(pb.precision),
+        context=pb.context,
+        stages=tuple(_stage_from_pb(stage) for stage in pb.stages),
+        standbys=tuple(_stage_from_pb(standby) for standby in pb.standbys),
     )
-    return Plan(model_from_pb(pb.model), Precision(pb.precision), pb.context, stages)
+
+
+def recovery_to_pb(value: Recovery) -> client_pb2.Recovery:
+    return client_pb2.Recovery(
+        lost=value.lost,
+        replacement=value.replacement,
+        detect_s=value.detect_s,
+        stall_s=value.stall_s,
+        replayed_positions=value.replayed_positions,
+        recomputed_layers=value.recomputed_layers,
+    )
+
+
+def recovery_from_pb(pb: client_pb2.Recovery) -> Recovery:
+    return Recovery(
+        lost=tuple(pb.lost),
+        replacement=tuple(pb.replacement),
+        detect_s=pb.detect_s,
+        stall_s=pb.stall_s,
+        replayed_positions=pb.replayed_positions,
+        recomputed_layers=pb.recomputed_layers,
+    )
 
 
 def summary_to_pb(value: Summary) -> client_pb2.Summary:
@@ -214,6 +251,7 @@ def summary_to_pb(value: Summary) -> client_pb2.Summary:
         ttft_s=value.ttft_s,
         tokens_per_s=value.tokens_per_s,
         stages=[_share_to_pb(share) for share in value.stages],
+        recoveries=[recovery_to_pb(recovery) for recovery in value.recoveries],
     )
 
 
@@ -227,6 +265,7 @@ def summary_from_pb(pb: client_pb2.Summary) -> Summary:
         ttft_s=pb.ttft_s,
         tokens_per_s=pb.tokens_per_s,
         stages=tuple(_share_from_pb(share) for share in pb.stages),
+        recoveries=tuple(recovery_from_pb(recovery) for recovery in pb.recoveries),
     )
 
 

@@ -10,7 +10,7 @@ import click
 from mesh.client import Answer, ChatOptions
 from mesh.errors import BadSetting
 from nodes.options import Reach, client_options, json_option, sampling_options, standard_input
-from nodes.present import answer_json, answer_line, print_json
+from nodes.present import answer_json, answer_line, print_json, recovery_line
 
 
 @click.command()
@@ -44,7 +44,7 @@ async def _ask(prompt: str, chat: ChatOptions, reach: Reach, *, as_json: bool) -
 
 
 async def print_answer(answer: Answer) -> str:
-    """Print an answer's text as it comes, and at a terminal a line about it; return the text."""
+    """Print an answer's text as it comes, and at a terminal lines about it; return the text."""
     pieces: list[str] = []
     try:
         async for piece in answer:
@@ -54,5 +54,6 @@ async def print_answer(answer: Answer) -> str:
         if pieces:
             click.echo()
     if sys.stderr.isatty():
-        click.secho(answer_line(answer.summary), dim=True, err=True)
+        lines = [*map(recovery_line, answer.summary.recoveries), answer_line(answer.summary)]
+        click.secho("\n".join(lines), dim=True, err=True)
     return "".join(pieces)

@@ -8,7 +8,7 @@ import click
 
 from mesh.types import Device
 from nodes.options import Reach, client_options, json_option
-from nodes.present import device_json, devices_table, print_json, print_table
+from nodes.present import device_json, devices_table, print_json, print_table, remarks
 
 
 @click.command()
@@ -21,6 +21,8 @@ def command(reach: Reach, as_json: bool) -> None:
         print_json([device_json(device) for device in devices])
     else:
         print_table(devices_table(devices))
+        for line in remarks(devices):
+            click.echo(line)
 
 
 async def _devices(reach: Reach) -> tuple[Device, ...]:

@@ -8,10 +8,17 @@ from pathlib import Path
 
 import click
 
-from mesh.types import Address, DeviceClass, NodeRecord
-from nodes.agent import AgentOptions, exposure_warning, run_agent
+from mesh.types import Address, DeviceClass, NodeRecord, Standby
+from nodes.agent import AgentOptions, Announcements, exposure_warning, run_agent
 from nodes.memory_size import format_memory_size
-from nodes.options import DEVICE_CLASS, HostPort, MemorySize, data_dir_option, mesh_option
+from nodes.options import (
+    DEVICE_CLASS,
+    HostPort,
+    MemorySize,
+    data_dir_option,
+    mesh_option,
+    standby_option,
+)
 from nodes.probe import probe_device
 
 
@@ -19,6 +26,8 @@ from nodes.probe import probe_device
 @click.option("--name", help="Name of the device [default: the host's name].")
 @click.option("--class", "device_class", type=DEVICE_CLASS, help="Kind of device [default: guessed].")
 @click.option("--memory", type=MemorySize(), help="What the mesh may use [default: half of what is free].")
+@click.option("--spare", type=MemorySize(), help="Part of that to keep free for standing in [default: none].")
+@standby_option
 @click.option("--threads", type=click.IntRange(1), help="Threads that compute [default: physical cores].")
 @click.option(
     "--listen",
@@ -30,19 +39,32 @@ from nodes.probe import probe_device
 @click.option("--peer", "peers", type=HostPort(), multiple=True, help="A node to find without mDNS.")
 @mesh_option
 @data_dir_option
-@click.option("--until-eof", is_flag=True, hidden=True, help="Stop when standard input ends.")
+@click.option(
+    "--ignore-conditions",
+    is_flag=True,
+    help="Stay, whatever the battery, the heat and the file 'departing' in the data folder say.",
+)
+@click.option("--until-eof", is_flag=True, hidden=True, help="Leave at once when standard input ends.")
 def command(  # noqa: PLR0913  an option each
     name: str | None,
     device_class: str | None,
     memory: int | None,
+    spare: int | None,
+    standby: Standby,
     threads: int | None,
     listen: Address,
     peers: tuple[Address, ...],
     mesh_name: str,
     data_dir: Path,
+    ignore_conditions: bool,
     until_eof: bool,
 ) -> None:
-    """Run a node agent on this device until Ctrl-C or SIGTERM."""
+    """Run a node agent on this device until Ctrl-C or SIGTERM.
+
+    Before it leaves it hands over what it is working on. It also hands over while the battery is low, while
+    the device is hot, and while a file named 'departing' is in the data folder: for instance a car's system
+    creates it when the engine starts, and removes it later.
+    """
     _log_to_stderr()
     if warning := exposure_warning(listen):
         click.echo(f"mesh: {warning}", err=True)
@@ -52,14 +74,18 @@ def command(  # noqa: PLR0913  an option each
         default_name=device.name,
         device_class=DeviceClass(device_class or device.device_class),
         memory_bytes=memory or device.memory_bytes,
+        spare_bytes=spare or 0,
+        standby=standby,
         num_threads=threads or device.num_threads,
         listen=listen,
         peers=peers,
         data_dir=data_dir,
         mesh=mesh_name,
         until_eof=until_eof,
+        heeds_conditions=not ignore_conditions,
     )
-    asyncio.run(run_agent(options, lambda record: _say_started(record, options)))
+    announce = Announcements(lambda record: _say_started(record, options), _say_handing_over)
+    asyncio.run(run_agent(options, announce))
 
 
 def _say_started(record: NodeRecord, options: AgentOptions) -> None:
@@ -69,6 +95,12 @@ def _say_started(record: NodeRecord, options: AgentOptions) -> None:
     )
 
 
+def _say_handing_over() -> None:
+    click.echo("handing over; press Ctrl-C again to leave at once")
+
+
 def _log_to_stderr() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s.%(msecs)03d %(message)s", datefmt="%H:%M:%S"
+    )
     logging.getLogger("mesh").setLevel(logging.INFO)

@@ -1,18 +1,21 @@
 """Which devices a demo has, and how little memory each may use.
 
-Owns the choice of memory limits: such that the model fits on all devices together and on none alone.
+Owns the choice of memory limits: such that the model fits on all devices together and on none alone, and,
+where devices are to be lost, that the others can stand in.
 Pure.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
-from mesh.errors import BadSetting
+from mesh.errors import BadSetting, InsufficientMemory
 from mesh.logic.partition import Candidate, Demand, spread
 from mesh.messages import PROTOCOL
-from mesh.types import Address, DeviceClass, NodeId, NodeRecord
+from mesh.types import Address, DeviceClass, NodeId, NodeRecord, Plan
 
 MAX_DEVICES = 8
 """More processes than this would only wait for each other on one machine."""
@@ -30,8 +33,14 @@ _RELATIVE_MEMORY = {
 }
 """What such devices have beside each other, in no unit; the limits are scaled to the model."""
 
-_ROOM = 1.5
-"""Memory of all devices against the model's need while layers are dealt out; then each gets what it needs."""
+_ROOMS = (1.5, 2.0, 3.0, 5.0, 9.0)
+"""Memory of all devices against the model's need while layers are dealt out; then each gets what it needs.
+
+The first that works is taken: beside a large device, small ones need more to hold a table of embeddings.
+"""
+
+_PAIR = 2
+"""Of two devices, the one that is left must be able to hold all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,8 @@ class DemoDevice:
     name: str
     device_class: DeviceClass
     memory_bytes: int = 0
+    spare_bytes: int = 0
+    """Part of the memory that plans leave free."""
 
 
 def parse_devices(text: str) -> tuple[DemoDevice, ...]:
@@ -68,24 +79,53 @@ def with_limits(devices: tuple[DemoDevice, ...], demand: Demand) -> tuple[DemoDe
 
     The slack of all devices together is less than one layer, so no fewer of them could hold the model.
     """
-    total = sum(_RELATIVE_MEMORY[device.device_class] for device in devices)
-    unit = _ROOM * demand.whole_bytes / total
-    candidates = [
+    plan = _deal(devices, demand)
+    slack = demand.layer_bytes // (2 * len(devices))
+    need = {stage.node.node_id: stage.weights_bytes + stage.cache_bytes + slack for stage in plan.stages}
+    return tuple(replace(device, memory_bytes=need[_node_id(index)]) for index, device in enumerate(devices))
+
+
+def _deal(devices: Sequence[DemoDevice], demand: Demand) -> Plan:
+    """Deal out the layers in proportion to what such devices have."""
+    for room in _ROOMS[:-1]:
+        with suppress(InsufficientMemory):
+            return spread(demand, _candidates(devices, demand, room))
+    return spread(demand, _candidates(devices, demand, _ROOMS[-1]))
+
+
+def _candidates(devices: Sequence[DemoDevice], demand: Demand, room: float) -> list[Candidate]:
+    unit = room * demand.whole_bytes / sum(_RELATIVE_MEMORY[device.device_class] for device in devices)
+    return [
         Candidate(_stand_in(index, device), round(unit * _RELATIVE_MEMORY[device.device_class]))
         for index, device in enumerate(devices)
     ]
-    plan = spread(demand, candidates)
-    slack = demand.layer_bytes // (2 * len(devices))
-    need = {stage.node.node_id: stage.weights_bytes + stage.cache_bytes + slack for stage in plan.stages}
-    return tuple(
-        DemoDevice(device.name, device.device_class, need[candidate.node.node_id])
-        for device, candidate in zip(devices, candidates, strict=True)
-    )
+
+
+def with_spare(devices: tuple[DemoDevice, ...], demand: Demand) -> tuple[DemoDevice, ...]:
+    """Give each device that has its limit spare memory beside it, to stand in for any other one.
+
+    Plans come out as without it. Of three devices and more, none gets so much that the model would fit on it
+    alone. What that takes away is only room beside the other end of the model, where the embeddings would be
+    held twice: for each device there is another one with room for its whole share.
+    """
+    return tuple(_with_spare(device, devices, demand) for device in devices)
+
+
+def _with_spare(device: DemoDevice, devices: Sequence[DemoDevice], demand: Demand) -> DemoDevice:
+    others = [other.memory_bytes for other in devices if other is not device]
+    spare_bytes = max(others, default=0)
+    if len(devices) > _PAIR:
+        spare_bytes = min(spare_bytes, demand.whole_bytes - 1 - device.memory_bytes)
+    return replace(device, memory_bytes=device.memory_bytes + spare_bytes, spare_bytes=spare_bytes)
+
+
+def _node_id(index: int) -> NodeId:
+    return NodeId(f"{index:032x}")
 
 
 def _stand_in(index: int, device: DemoDevice) -> NodeRecord:
     return NodeRecord(
-        node_id=NodeId(f"{index:032x}"),
+        node_id=_node_id(index),
         name=device.name,
         device_class=device.device_class,
         address=Address("127.0.0.1", 1),

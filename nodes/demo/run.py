@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +16,19 @@ from typing import TypeVar
 import mesh
 from mesh.adapters.disk_library import DiskLibrary
 from mesh.adapters.zeroconf_discovery import ZeroconfDiscovery
-from mesh.client import Answer, ChatOptions, Client
+from mesh.client import ChatOptions, Client
 from mesh.config import Planning
 from mesh.errors import MeshError, NoDevices, first_of
 from mesh.logic.partition import Demand
 from mesh.logic.session import needed_context, planned_context
 from mesh.ports import Appeared
 from mesh.store.shelf import ModelStore
-from mesh.types import ChatMessage, NodeRecord, NodeState, Precision, Summary
-from nodes.demo.household import DemoDevice, with_limits
-from nodes.demo.processes import AgentProcess, running_agents
-from nodes.demo.story import Ended, Met, Placed, Said, Show, Starting
+from mesh.types import ChatMessage, NodeRecord, NodeState, Precision, Standby, Summary
+from nodes.demo.hearing import Hearing
+from nodes.demo.household import DemoDevice, with_limits, with_spare
+from nodes.demo.kills import Kill
+from nodes.demo.processes import AgentChoices, AgentProcess, running_agents
+from nodes.demo.story import Met, Show, Starting
 
 T = TypeVar("T")
 
@@ -43,6 +45,8 @@ class DemoOrder:
     data_dir: Path
     options: ChatOptions
     """Names the model."""
+    kills: tuple[Kill, ...] = ()
+    standby: Standby = Standby.NONE
 
     @property
     def model(self) -> str:
@@ -59,6 +63,8 @@ class DemoResult:
     found: tuple[NodeRecord, ...]
     """The devices in their order, each as it announced itself by mDNS."""
     start_to_first_token_s: float
+    missed: tuple[Kill, ...]
+    """Devices that were not killed because the answer was over before."""
 
 
 async def run_demo(order: DemoOrder, show: Show) -> DemoResult:
@@ -66,11 +72,13 @@ async def run_demo(order: DemoOrder, show: Show) -> DemoResult:
     began_s = asyncio.get_running_loop().time()
     demand = await _demand(order)
     devices = with_limits(order.devices, demand)
+    if order.kills:
+        devices = with_spare(devices, demand)
     show(Starting(devices, order.prompt))
     # A mesh of its own: no device of a real one is drawn in, and two demos do not mix.
-    mesh_name = f"demo-{secrets.token_hex(4)}"
-    async with running_agents(devices, mesh_name, order.data_dir) as agents:
-        home = _Home(order, devices, mesh_name, demand.context, show)
+    choices = AgentChoices(f"demo-{secrets.token_hex(4)}", order.data_dir, order.standby)
+    async with running_agents(devices, choices) as agents:
+        home = _Home(order, agents, choices.mesh_name, show)
         return await _while_running(agents, home.answer(began_s))
 
 
@@ -79,9 +87,9 @@ class _Home:
     """A demo whose agents are running."""
 
     order: DemoOrder
-    devices: tuple[DemoDevice, ...]
+    agents: tuple[AgentProcess, ...]
+    """One for each device, in their order."""
     mesh_name: str
-    context: int
     show: Show
 
     async def answer(self, began_s: float) -> DemoResult:
@@ -89,14 +97,13 @@ class _Home:
         found = await self._within_reason(self._find())
         async with mesh.connect(str(found[0].address), mesh=self.mesh_name) as client:
             await self._within_reason(self._meet(client))
-            plan = await client.plan(self.order.model, self.context)
-            self.show(Placed(plan))
             answer = client.chat(self.order.prompt, **self.order.options)
-            said = [said async for said in self._listen(answer)]
-            self.show(Ended(answer.summary))
-        text = "".join(piece.text for piece in said)
-        first_s = said[0].at_s if said else asyncio.get_running_loop().time()
-        return DemoResult(text, answer.summary, found, first_s - began_s)
+            heard = Hearing(answer, self.order.kills, self._kill, self.show)
+            await heard.listen()
+        return DemoResult(heard.text, answer.summary, found, heard.first_s - began_s, heard.missed)
+
+    def _kill(self, name: str) -> None:
+        next(agent for agent in self.agents if agent.device.name == name).kill()
 
     async def _find(self) -> tuple[NodeRecord, ...]:
         """Return the devices' records as they announce them, in the order of the demo's devices."""
@@ -107,33 +114,27 @@ class _Home:
                 async for sighting in sightings:
                     if isinstance(sighting, Appeared) and sighting.record.mesh == self.mesh_name:
                         found[sighting.record.name] = sighting.record
-                    if len(found) == len(self.devices):
+                    if len(found) == len(self.agents):
                         break
         finally:
             await discovery.close()
-        return tuple(found[device.name] for device in self.devices)
+        return tuple(found[agent.device.name] for agent in self.agents)
 
     async def _meet(self, client: Client) -> None:
         """Wait until the first device has heard all the others."""
         while True:
             alive = tuple(d for d in await client.devices() if d.state is NodeState.ALIVE)
             self.show(Met(alive))
-            if len(alive) == len(self.devices):
+            if len(alive) == len(self.agents):
                 return
             await asyncio.sleep(_LOOK_S)
-
-    async def _listen(self, answer: Answer) -> AsyncIterator[Said]:
-        async for piece in answer:
-            said = Said(piece.text, len(piece.tokens), asyncio.get_running_loop().time())
-            self.show(said)
-            yield said
 
     async def _within_reason(self, work: Coroutine[object, object, T]) -> T:
         try:
             async with asyncio.timeout(_MEET_S):
                 return await work
         except TimeoutError as error:
-            names = ", ".join(device.name for device in self.devices)
+            names = ", ".join(agent.device.name for agent in self.agents)
             raise NoDevices(
                 f"{names} did not all find each other within {_MEET_S:g} s; "
                 "does this machine allow multicast on loopback?"
@@ -141,7 +142,7 @@ class _Home:
 
 
 async def _while_running(agents: Sequence[AgentProcess], work: Coroutine[object, object, T]) -> T:
-    """Do the work; an agent that ends meanwhile fails it."""
+    """Do the work; an agent that ends meanwhile fails it, unless it was killed on purpose."""
     try:
         async with asyncio.TaskGroup() as tasks:
             watching = [tasks.create_task(_fail_with(agent)) for agent in agents]
@@ -154,7 +155,9 @@ async def _while_running(agents: Sequence[AgentProcess], work: Coroutine[object,
 
 
 async def _fail_with(agent: AgentProcess) -> None:
-    raise await agent.failure()
+    failure = await agent.failure()
+    if failure is not None:
+        raise failure
 
 
 async def _demand(order: DemoOrder) -> Demand:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mesh.types import Device, Plan, Summary
+from mesh.types import Device, Plan, Recovery, Summary
 from nodes.demo.household import DemoDevice
 
 
@@ -26,7 +26,7 @@ class Met:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The layers have been dealt out."""
+    """The layers have been dealt out, for the first time or anew."""
 
     plan: Plan
 
@@ -42,11 +42,26 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class Killed:
+    """A device was killed, when so many tokens had come."""
+
+    name: str
+    num_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """The answer went on after a loss."""
+
+    recovery: Recovery
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The answer is complete."""
 
     summary: Summary
 
 
-Event = Starting | Met | Placed | Said | Ended
+Event = Starting | Met | Placed | Said | Killed | Recovered | Ended
 Show = Callable[[Event], None]

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
+from functools import partial
 
 from mesh.config import Timing
 from mesh.messages import PROTOCOL
@@ -18,6 +19,7 @@ from mesh.roles.node import NodeSettings, Ports
 from mesh.spec import ModelSpec
 from mesh.types import NodeId, NodeRecord, ProtocolVersion, StageKey
 from simulator.compute import ComputedFrame, ModelledCompute
+from simulator.devices.conditions import VirtualConditions
 from simulator.devices.processor import Processor
 from simulator.handles import STANDSTILL, Standstill
 from simulator.loop import VirtualLoop
@@ -45,6 +47,9 @@ class Life:
     """Set when it ends against its will; what its tasks still say is of no interest."""
     stop: Callable[[], None] = lambda: None
     """Asks the node to leave."""
+    is_leaving: bool = False
+    then: Callable[[], None] = lambda: None
+    """What its owner does when it has left."""
 
 
 LIFE: ContextVar[Life | None] = ContextVar("LIFE", default=None)
@@ -79,6 +84,7 @@ class VirtualDevice:
         profile = device_profile(script.profile)
         host.message_overhead_s = profile.message_overhead_s
         self.processor = Processor(profile, battery_level=script.battery_level)
+        self.conditions = VirtualConditions(self.processor, around.loop.time)
         self.compute: ModelledCompute | None = None
         """Of the life that is lived now."""
         self.peak_memory_bytes = 0
@@ -120,7 +126,9 @@ class VirtualDevice:
         return ProtocolVersion(*self.script.version) if self.script.version else PROTOCOL
 
     def start(self, *, keeps_disk: bool = True) -> None:
-        """Start its agent; does nothing where it runs."""
+        """Start its agent; does nothing where it runs. One that is leaving starts again when it has left."""
+        if self._life is not None and self._life.is_leaving:
+            self._life.then = partial(self.start, keeps_disk=keeps_disk)
         if self._around.is_over() or self._life is not None or self._is_empty:
             return
         if not keeps_disk:
@@ -143,8 +151,9 @@ class VirtualDevice:
         return self.processor.state(self._now_s()).is_dead
 
     def leave(self) -> None:
-        """Have its owner stop the agent, which says goodbye."""
+        """Have its owner stop the agent, which hands over what it holds and says goodbye."""
         if self._life is not None:
+            self._life.is_leaving = True
             self._life.stop()
 
     def crash(self) -> None:
@@ -210,6 +219,7 @@ class VirtualDevice:
 
     def computed(self, frame: ComputedFrame) -> None:
         """A frame has gone through a stage."""
+        self.conditions.worked()
         self._memory_changed()
         self._note(
             Kind.COMPUTED,
@@ -236,6 +246,7 @@ class VirtualDevice:
         finally:
             if self._life is life:
                 self._end("left", is_told=True)
+                life.then()
 
     async def _run_node(self, life: Life) -> None:
         around, specs = self._around, self._specs()
@@ -244,7 +255,8 @@ class VirtualDevice:
         discovery = around.mdns.discovery(self.host)
         maths = around.parts.maths(specs)
         self.compute = compute = ModelledCompute(specs, self.processor, maths, observer=self)
-        ports = Ports(transport, discovery, compute, around.parts.library(specs))
+        library = around.parts.library(specs)
+        ports = Ports(transport, discovery, compute, library, conditions=self.conditions)
         settings = NodeSettings(self.script.memory_bytes, timing=around.timing)
         node = around.parts.node(self.node_record(), listener, ports, settings)
         life.stop = node.stop

@@ -7,6 +7,7 @@ is, and time never goes back. Only frames keep it busy; loading weights is the d
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,8 +16,18 @@ from mesh.spec import ModelSpec
 from mesh.types import StageKey
 from simulator.devices.battery import Battery
 from simulator.devices.roofline import FrameSize, StageCost, frame_seconds, load_seconds
-from simulator.devices.thermal import ROOM_C, Heat, Warmth, settling_c, speed_factor, warmed
+from simulator.devices.thermal import (
+    ROOM_C,
+    Heat,
+    Warmth,
+    settling_c,
+    soonest_change_s,
+    speed_factor,
+    warmed,
+)
 from simulator.profiles.types import DeviceProfile
+
+_SETTLED_C = 0.1  # so near to where it rests, a device counts as cold
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +163,32 @@ class Processor:
             return now_s + busy_s * left_j / busy_j if busy_j else now_s
         return now_s + busy_s + (left_j - busy_j) / self.profile.idle_w
 
+    def soonest_change_s(self, now_s: float, *, is_busy: bool) -> float | None:
+        """Say how soon its battery may lose a percent or its heat change; None: never while it rests.
+
+        `is_busy` says that work goes on, though nothing may be booked at this moment.
+        """
+        state = self.state(now_s)
+        soonest_s = min(self._percent_s(state), self._heat_s(state, is_busy=is_busy))
+        return None if math.isinf(soonest_s) else soonest_s
+
+    def _percent_s(self, state: ProcessorState) -> float:
+        """In how many seconds of full power the battery loses its next percent."""
+        if state.battery is None or not self._is_on_battery:
+            return math.inf
+        percent = state.battery.level * 100
+        return (percent - math.floor(percent)) / 100 * state.battery.capacity_j / self.profile.active_w
+
+    def _heat_s(self, state: ProcessorState, *, is_busy: bool) -> float:
+        """In how many seconds its heat may change, where it works or has not cooled down."""
+        thermal, warmth = self.profile.thermal, state.warmth
+        if thermal is None or warmth is None:
+            return math.inf
+        rests_c, works_c = self._settles_c(self.profile.idle_w), self._settles_c(self.profile.active_w)
+        if not is_busy and abs(warmth.degrees_c - rests_c) < _SETTLED_C:
+            return math.inf
+        return soonest_change_s(thermal, warmth, rests_c, works_c)
+
     def slow_down(self, factor: float) -> None:
         """Have work that comes from now on take so many times as long; 1 is healthy."""
         if not factor > 0:
@@ -169,13 +206,21 @@ class Processor:
         self._settle(now_s)
         self._surroundings_c = degrees_c
 
-    def unplug(self, now_s: float, level: float = 1.0) -> None:
-        """Run on battery from now on; `level` counts where it did not run on it before.
+    @property
+    def is_on_battery(self) -> bool:
+        """Whether it runs on its battery and not on mains."""
+        return self._is_on_battery
 
-        Raises BadSetting where the device has no battery.
+    def unplug(self, now_s: float, level: float | None = None) -> None:
+        """Run on battery from now on, filled to a level from 0 to 1.
+
+        None: as it was left, and full where it did not run on battery before. Raises BadSetting where the
+        device has no battery.
         """
         self._settle(now_s)
-        self._state = replace(self._state, battery=self._state.battery or self._battery(level))
+        filled = self._battery(1.0 if level is None else level)
+        battery = self._state.battery if level is None else None
+        self._state = replace(self._state, battery=battery or filled)
         self._is_on_battery = True
 
     def plug_in(self, now_s: float) -> None:

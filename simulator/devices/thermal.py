@@ -52,6 +52,28 @@ def settling_c(profile: ThermalProfile, surroundings_c: float, power_w: float) -
     return surroundings_c + profile.degrees_per_w * power_w
 
 
+def soonest_change_s(profile: ThermalProfile, warmth: Warmth, rests_c: float, works_c: float) -> float:
+    """Return the fewest seconds after which the state may be another; infinite where it never is.
+
+    Full power heats toward `works_c`, rest cools toward `rests_c`; a mix of both takes longer to either side.
+    """
+    starts = (profile.warm_c, profile.throttled_c, profile.critical_c, math.inf)
+    rises_s = _seconds_to(profile, warmth.degrees_c, max(works_c, rests_c), starts[warmth.heat])
+    if warmth.heat is Heat.NOMINAL:
+        return rises_s
+    falls_c = starts[warmth.heat - 1] - profile.hysteresis_c
+    return min(rises_s, _seconds_to(profile, -warmth.degrees_c, -min(works_c, rests_c), -falls_c))
+
+
+def _seconds_to(profile: ThermalProfile, degrees_c: float, settles_c: float, aim_c: float) -> float:
+    """Return when what nears `settles_c` from below comes past an aim; infinite where it does not."""
+    if degrees_c >= aim_c:
+        return 0.0
+    if settles_c <= aim_c:
+        return math.inf
+    return profile.time_constant_s * math.log((settles_c - degrees_c) / (settles_c - aim_c))
+
+
 def speed_factor(profile: ThermalProfile, heat: Heat) -> float:
     """Return the share of its full speed that the device runs at, above 0 and at most 1."""
     factors = (1.0, profile.warm_factor, profile.throttled_factor, profile.critical_factor)

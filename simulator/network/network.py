@@ -47,7 +47,7 @@ class VirtualNetwork:
     """Hosts and the channels between them."""
 
     def __init__(self, seed: str = "", observer: Observer | None = None) -> None:
-        self._seed = seed
+        self.seed = seed
         self._dice: dict[tuple[Host, Host], random.Random] = {}
         self.rules: dict[Rule, None] = {}
         self.hosts: dict[str, Host] = {}
@@ -107,7 +107,7 @@ class VirtualNetwork:
         """
         dice = self._dice.get((source, target))
         if dice is None:
-            dice = random.Random(f"{self._seed}/{source.name}/{target.name}")
+            dice = random.Random(f"{self.seed}/{source.name}/{target.name}")
             self._dice[source, target] = dice
         return dice
 

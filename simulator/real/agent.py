@@ -22,7 +22,7 @@ import msgspec
 from mesh.adapters.grpc_transport import GrpcTransport
 from mesh.ports import Sighting
 from mesh.roles.node import Node, NodeSettings, Ports
-from mesh.types import Address, NodeRecord, SessionId
+from mesh.types import Address, CacheKey, Digest, NodeRecord, Precision, SessionId, Span, StageKey
 from simulator.real.clock import now_s, precise_loop
 from simulator.real.control import (
     AgentSettings,
@@ -42,7 +42,7 @@ from simulator.real.routes import RoutedTransport
 
 _LOOPBACK = Address("127.0.0.1", 0)
 _END_S = 5.0  # for an orderly end once standard input has ended; then the process goes as it is
-_NOBODY = SessionId("0" * 16)
+_NOTHING = CacheKey(SessionId("0" * 16), StageKey(Digest("0" * 64), Span(0, 1), Precision.INT4))
 
 _control = msgspec.json.Decoder(Control)
 
@@ -95,8 +95,8 @@ class _Parts:
                 processor.slow_down(factor)
             case Surround(degrees_c):
                 processor.surround(now_s(), degrees_c)
-            case Unplug(True):
-                processor.unplug(now_s())
+            case Unplug(True, level):
+                processor.unplug(now_s(), level)
             case Unplug():
                 processor.plug_in(now_s())
 
@@ -129,7 +129,7 @@ async def _run(parts: _Parts, orders: asyncio.StreamReader) -> None:
 
 async def _tell_ready(engine: RunningEngine) -> None:
     """Be as a device that has been on for a while: the engine is imported, and the tokenizers are read."""
-    await engine.compute.close_session(_NOBODY)  # waits for the engine
+    await engine.compute.close(_NOTHING)  # waits for the engine
     for model in engine.library.models():
         await engine.library.codec(model.name)
     _say(Ready())

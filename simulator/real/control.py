@@ -89,6 +89,8 @@ class Unplug(msgspec.Struct, frozen=True, tag="unplug"):
     """Run on battery from now on, or on mains again."""
 
     is_unplugged: bool
+    level: float | None = None
+    """What the battery holds, from 0 to 1; None: as it was left, else full."""
 
 
 Control = Routes | Slow | Surround | Unplug

@@ -14,7 +14,7 @@ from mesh.adapters.disk_library import DiskLibrary
 from mesh.adapters.torch_compute import TorchCompute
 from mesh.ports import Compute, Library, Sampled, Step
 from mesh.store.shelf import ModelStore
-from mesh.types import Hidden, ModelRef, Sampling, SessionId, StageKey
+from mesh.types import CacheKey, Hidden, ModelRef, Sampling, StageKey
 from simulator.devices.processor import Processor
 from simulator.library import MemoryLibrary
 from simulator.profiles import model_spec
@@ -51,17 +51,17 @@ class InlineCompute:
         """Free a span; see the port."""
         self._maths.unload(key)
 
-    async def open(self, session_id: SessionId, key: StageKey, context: int, sampling: Sampling) -> None:
+    async def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
         """Allot a cache; see the port."""
-        self._maths.open(session_id, key, context, sampling)
+        self._maths.open(cache, context, sampling)
 
     async def run(self, step: Step) -> Hidden | Sampled | None:
         """Run one frame; see the port."""
         return self._maths.run(step)
 
-    async def close_session(self, session_id: SessionId) -> None:
+    async def close(self, cache: CacheKey) -> None:
         """Free a cache; see the port."""
-        self._maths.close(session_id)
+        self._maths.close(cache)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,4 +97,4 @@ def running_engine(settings: AgentSettings) -> Iterator[RunningEngine]:
         yield RunningEngine(library, throttle, processor)
     finally:
         if isinstance(compute, TorchCompute):
-            compute.close()
+            compute.shut_down()

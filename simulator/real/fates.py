@@ -102,7 +102,7 @@ def _order(fault: Fault) -> Control | None:
         case FaultKind.HEAT:
             return Surround(fault.amount)
         case FaultKind.UNPLUG:
-            return Unplug(is_unplugged=True)
+            return Unplug(is_unplugged=True, level=fault.amount or None)
     return None
 
 

@@ -1,7 +1,7 @@
 """Process mode: a script acted out by real agents, with real clients and real faults.
 
 Owns the agents of one run from start to end: their addresses, their lives and what befalls them. Whatever
-happens here, no process is left. Invariants are not checked; what is measured is what a client sees.
+happens here, no process is left. Must not know what is asked, nor what is judged.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import random
 import secrets
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,9 +20,10 @@ from pathlib import Path
 from mesh.adapters.grpc_transport import GrpcTransport
 from mesh.client import Client
 from mesh.errors import MeshError, NoDevices, PeerUnreachable, first_of
-from mesh.link import open_link
+from mesh.gateways import Reached, Way
+from mesh.link import Link, open_link
 from mesh.messages import PROTOCOL, Hello
-from mesh.types import Address, NodeState
+from mesh.types import Address, NodeId, NodeRecord, NodeState
 from simulator.profiles import DeviceProfile, device_profile
 from simulator.real.control import AgentSettings, Control, EngineKind, Report, Routes, agent_record
 from simulator.real.paths import paths_of
@@ -77,14 +78,39 @@ class Household:
 
     async def open_client(self, name: str) -> Client:
         """A client on a device, of that device's own gateway; raises PeerUnreachable where none runs."""
+        return self._client(name, ())
+
+    async def open_app(self, name: str) -> Client:
+        """As `open_client`; where its gateway does not answer it asks the other devices of its mesh."""
+        others = [other for other in self._devices if other != name and self.can_meet(name, other)]
+        return self._client(name, [self._way(name, other) for other in others])
+
+    def _client(self, name: str, ways: Sequence[Way]) -> Client:
+        own = self._record(name)
+        rng = random.Random(f"{self.script.seed}/client/{name}")
+        return Client(own, partial(self._dial, name, own), rng, partial(self._dial, name), ways)
+
+    def _way(self, viewer: str, name: str) -> Way:
+        async def reach(_: Collection[NodeId]) -> Reached:
+            record = self._record(name)
+            opened = partial(self._dial, viewer, record)
+            return Reached(record, await opened(), opened)
+
+        return Way(name, reach)
+
+    async def _dial(self, viewer: str, record: NodeRecord) -> Link:
+        """Open a client's link from one device to the agent of another, or to its own."""
+        way = self.shaper.open(viewer, record.name, record.address)
+        if way is None:
+            raise PeerUnreachable(f"no path leads from {viewer} to {record.name}")
+        hello = Hello(PROTOCOL, self.mesh_of(viewer), None)
+        return await open_link(GrpcTransport(), way, hello, self.script.timing.dial_s)
+
+    def _record(self, name: str) -> NodeRecord:
         agent = self.running(name)
         if agent is None or agent.address is None:
             raise PeerUnreachable(f"no agent runs on {name}")
-        hello = Hello(PROTOCOL, self.mesh_of(name), None)
-        way = self.shaper.open(name, name, agent.address) or agent.address
-        opened = partial(open_link, GrpcTransport(), way, hello, self.script.timing.dial_s)
-        gateway = agent_record(agent.settings, agent.address)
-        return Client(gateway, opened, random.Random(f"{self.script.seed}/client/{name}"))
+        return agent_record(agent.settings, agent.address)
 
     def mesh_of(self, name: str) -> str:
         """The name of a device's mesh, which is this run's own: no real device is drawn in."""
@@ -137,7 +163,7 @@ class Household:
                     await self.start(name)
                 for name in names:
                     await self._lives[name][-1].ready()
-                    await self._see_all(name, {other for other in names if self._can_meet(name, other)})
+                    await self._see_all(name, {other for other in names if self.can_meet(name, other)})
         except TimeoutError as error:
             raise NoDevices(f"{', '.join(names)} did not all meet within {_MEET_S:g} s") from error
 
@@ -160,7 +186,8 @@ class Household:
                 return
             await asyncio.sleep(_LOOK_S)
 
-    def _can_meet(self, name: str, other: str) -> bool:
+    def can_meet(self, name: str, other: str) -> bool:
+        """Whether devices have a path, are of one mesh and understand each other; each can meet itself."""
         one, two = self._devices[name], self._devices[other]
         has_path = name == other or (name, other) in self.shaper.paths
         return has_path and one.mesh == two.mesh and one.version == two.version

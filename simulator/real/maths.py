@@ -15,6 +15,7 @@ from mesh.ports import Sampled, Step
 from mesh.spec import ModelSpec
 from mesh.store.shelf import ModelStore
 from mesh.types import (
+    CacheKey,
     ChatMessage,
     FinishReason,
     Hidden,
@@ -65,13 +66,13 @@ class TorchMaths:
         """Free a span; see Maths."""
         self._engine.unload(key)
 
-    def open(self, session_id: SessionId, key: StageKey, context: int, sampling: Sampling) -> None:
+    def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
         """Allot a cache; see Maths."""
-        self._engine.open(session_id, key, context, sampling)
+        self._engine.open(cache, context, sampling)
 
-    def close(self, session_id: SessionId) -> None:
+    def close(self, cache: CacheKey) -> None:
         """Free a cache; see Maths."""
-        self._engine.close(session_id)
+        self._engine.close(cache)
 
     def run(self, step: Step) -> Hidden | Sampled | None:
         """Run one frame; see Maths."""
@@ -95,19 +96,20 @@ class Undivided:
         """Return the answer, without the token that ends it, and why it ends."""
         key = StageKey(spec.digest, spec.whole, Precision.INT4)
         self._maths.load(key)
-        self._maths.open(_REFERENCE, key, len(prompt_ids) + max_tokens, sampling)
+        cache = CacheKey(_REFERENCE, key)
+        self._maths.open(cache, len(prompt_ids) + max_tokens, sampling)
         try:
-            return self._answer(prompt_ids, max_tokens, stop_ids)
+            return self._answer(cache, prompt_ids, max_tokens, stop_ids)
         finally:
-            self._maths.close(_REFERENCE)
+            self._maths.close(cache)
 
     def _answer(
-        self, prompt_ids: tuple[int, ...], max_tokens: int, stop_ids: frozenset[int]
+        self, cache: CacheKey, prompt_ids: tuple[int, ...], max_tokens: int, stop_ids: frozenset[int]
     ) -> tuple[tuple[int, ...], FinishReason]:
         answer: list[int] = []
         start, ids = 0, prompt_ids
         while len(answer) < max_tokens:
-            drawn = self._maths.run(Step(_REFERENCE, start, TokenIds(ids), sample=True))
+            drawn = self._maths.run(Step(cache, start, TokenIds(ids), sample=True))
             assert isinstance(drawn, Sampled)
             if drawn.token in stop_ids:
                 return tuple(answer), FinishReason.STOP

@@ -22,9 +22,9 @@ class ProfilePace:
         self._processor = processor
         self._library = library
 
-    async def frame_until_s(self, key: StageKey, step: Step) -> float:
-        """When a frame that begins now is through a stage."""
-        came_s = now_s()
+    async def frame_until_s(self, step: Step) -> float:
+        """When a frame that begins now is through its stage."""
+        came_s, key = now_s(), step.cache.stage
         spec = await self._library.spec_of(key.digest)
         size = FrameSize(step.start, _num_rows(step.payload, spec, key), step.sample)
         return self._processor.charge(came_s, spec, key, size).ends_s
@@ -39,7 +39,7 @@ class ProfilePace:
 class NoPace:
     """As fast as this machine can."""
 
-    async def frame_until_s(self, key: StageKey, step: Step) -> float:
+    async def frame_until_s(self, step: Step) -> float:
         """Long ago."""
         return 0.0
 

@@ -68,7 +68,7 @@ async def _echo() -> AsyncIterator[Channel]:
 
 async def _one_way_s(channel: Channel, num_bytes: int) -> float:
     """The median of half a round trip."""
-    frame = Frame(SessionId("0" * 16), 0, 0, Hidden(bytes(num_bytes)), sample=True)
+    frame = Frame(SessionId("0" * 16), 0, 0, 0, Hidden(bytes(num_bytes)), sample=True)
     trips_s = []
     for _ in range(_NUM_PINGS):
         await asyncio.sleep(_GAP_S)

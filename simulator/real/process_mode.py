@@ -1,7 +1,8 @@
 """One run in process mode, from a script to what it came to.
 
 Owns the order of things: all meet, then the script's clock starts, and requests and faults come at their
-times. Must not know how agents are started, faults carried out or paths shaped.
+times; when all is healed the promises are waited for. Must not know how agents are started, faults carried
+out, paths shaped or answers judged.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from functools import partial
 
 from mesh.store.shelf import ModelStore
 from simulator.asking import Asked, Asker
+from simulator.claims import Invariant
+from simulator.promises import keep
 from simulator.real.clock import precise_loop
 from simulator.real.control import EngineKind
 from simulator.real.fates import Fates
 from simulator.real.household import Household, ProcessOptions, running_household
+from simulator.real.judging import Patience, RealHousehold, Witness, judge_answers, parts_of
 from simulator.real.models import ModelFiles, default_data_dir
 from simulator.real.weather import check_possible
 from simulator.result import (
@@ -26,9 +30,9 @@ from simulator.result import (
     Flow,
     RequestRecord,
     RunResult,
-    Verdict,
     figures_of,
 )
+from simulator.run import LOOK_S, verdict_of
 from simulator.script import Fault, Script
 from simulator.trace import Kind, Trace
 
@@ -61,9 +65,10 @@ class Acted:
 async def act_out(script: Script, options: ProcessOptions) -> Acted:
     """Act a script out.
 
-    Ends when every request has ended, without waiting for the end of the script. Raises BadSetting for a
-    script that processes cannot act out, or whose models are not on this machine, and MeshError where the
-    agents cannot be started.
+    Ends when every request has ended and every promise is met or broken, without waiting for the end of the
+    script; earlier where a request hears nothing for too long. Of the invariants exact_tokens and one_end are
+    judged, where the script names them; budgets are not. Raises BadSetting for a script that processes cannot
+    act out, or whose models are not on this machine, and MeshError where the agents cannot be started.
     """
     check_possible(script)
     if options.engine is EngineKind.TORCH:
@@ -72,38 +77,63 @@ async def act_out(script: Script, options: ProcessOptions) -> Acted:
     async with running_household(script, options) as household:
         trace = Trace([device.name for device in script.devices], keeps_messages=False)
         run = _Run(household, Fates(household, script), asyncio.get_running_loop().time(), trace)
-        requests = await run.play()
+        await run.play()
         ended_s = run.now_s()
+    run.complaints += judge_answers(script, parts_of(options), run.witness.attempts)
     reports = [report for device in script.devices for report in household.reports(device.name)]
-    return Acted(_result(run, requests, ended_s), sum(report.late_s for report in reports))
+    return Acted(_result(run, ended_s), sum(report.late_s for report in reports))
 
 
-@dataclass(frozen=True, slots=True)
 class _Run:
-    household: Household
-    fates: Fates
-    began_s: float
-    trace: Trace
-
-    @property
-    def script(self) -> Script:
-        return self.household.script
+    def __init__(self, household: Household, fates: Fates, began_s: float, trace: Trace) -> None:
+        self.household = household
+        self.script = household.script
+        self.trace = trace
+        self.witness = Witness()
+        self.requests = [Asked(request) for request in self.script.requests]
+        self.complaints: list[Complaint] = []
+        self._fates = fates
+        self._healed = asyncio.Event()
+        self._began_s = began_s
 
     def now_s(self) -> float:
-        return asyncio.get_running_loop().time() - self.began_s
+        return asyncio.get_running_loop().time() - self._began_s
 
-    async def play(self) -> tuple[RequestRecord, ...]:
-        """Do all that the script says, until the last request has ended."""
+    async def play(self) -> None:
+        """Do all that the script says, until the last request has ended and the last promise is decided."""
+        over = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            others = [tasks.create_task(self._at(at_s, event)) for at_s, event in self._events()]
-            everything = [Asked(request) for request in self.script.requests]
-            asker = Asker(self.household.open_client, self.now_s, self.trace, self.script.duration_s)
-            asking = [tasks.create_task(asker.ask(asked)) for asked in everything]
-            for task in asking:
-                await task
-            for task in others:
+            work = [tasks.create_task(self._at(at_s, event)) for at_s, event in self._events()]
+            work.append(tasks.create_task(self._until_done(over)))
+            work.append(tasks.create_task(self._until_too_silent(over)))
+            await over.wait()
+            for task in work:
                 task.cancel()
-        return tuple(asked.record() for asked in everything)
+
+    async def _until_done(self, over: asyncio.Event) -> None:
+        asker = Asker(self.household.open_app, self.now_s, self.trace, self.script.duration_s, self.witness)
+        async with asyncio.TaskGroup() as tasks:
+            for asked in self.requests:
+                tasks.create_task(asker.ask(asked))
+            if self.script.eventually:
+                tasks.create_task(self._keep_promises())
+        over.set()
+
+    async def _until_too_silent(self, over: asyncio.Event) -> None:
+        patience = Patience(self.script, self.now_s)
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if patience.is_over(self.requests):
+                self.complaints += patience.complaints
+                return over.set()
+
+    async def _keep_promises(self) -> None:
+        await self._healed.wait()
+        household = RealHousehold(self.household, self.requests, self.now_s)
+        from_s = self.now_s()
+        async with asyncio.TaskGroup() as tasks:
+            keeping = [tasks.create_task(keep(p, household, from_s)) for p in self.script.eventually]
+        self.complaints += [complaint for task in keeping if (complaint := task.result())]
 
     def _events(self) -> Iterator[tuple[float, Callable[[], Awaitable[None]]]]:
         """All that is to happen beside the requests, each with its time."""
@@ -120,27 +150,25 @@ class _Run:
 
     async def _befall(self, fault: Fault) -> None:
         self._note(Kind.FAULT_BEGAN, fault)
-        await self.fates.begin(fault)
+        await self._fates.begin(fault)
         if fault.for_s is not None:
             await asyncio.sleep(fault.for_s)
-            if await self.fates.end(fault):
+            if await self._fates.end(fault):
                 self._note(Kind.FAULT_ENDED, fault)
 
     async def _heal(self) -> None:
-        await self.fates.end_all()
+        await self._fates.end_all()
         self.trace.add(self.now_s(), Kind.HEALED)
+        self._healed.set()
 
     def _note(self, kind: Kind, fault: Fault) -> None:
         whom = ", ".join(fault.devices) or fault.lan or "everybody"
         self.trace.add(self.now_s(), kind, kind=fault.kind.value, text=whom)
 
 
-def _result(run: _Run, requests: Sequence[RequestRecord], ended_s: float) -> RunResult:
-    complaints = tuple(
-        Complaint("no_role_failed", record.ended_s or ended_s, f"request {record.number}: {record.error}")
-        for record in requests
-        if record.error in _BUGS
-    )
+def _result(run: _Run, ended_s: float) -> RunResult:
+    requests = tuple(asked.record() for asked in run.requests if asked.num_attempts)
+    complaints = (*run.complaints, *_failures(requests, ended_s))
     flows = tuple(
         Flow(path.source, path.target, path.num_pieces, path.num_bytes)
         for path in run.household.shaper.paths.values()
@@ -148,16 +176,24 @@ def _result(run: _Run, requests: Sequence[RequestRecord], ended_s: float) -> Run
     devices = tuple(_device(run.household, device.name, flows) for device in run.script.devices)
     return RunResult(
         script=run.script,
-        verdict=Verdict.BROKEN if complaints else Verdict.HELD,
+        verdict=verdict_of(run.script, complaints),
         complaints=complaints,
         digest=REAL_DIGEST,
         figures=figures_of(requests, devices, flows),
-        requests=tuple(requests),
+        requests=requests,
         devices=devices,
         flows=flows,
         events=tuple(run.trace.events),
         ended_s=ended_s,
     )
+
+
+def _failures(requests: Sequence[RequestRecord], ended_s: float) -> Iterator[Complaint]:
+    """What clients were told that only a bug can cause."""
+    for record in requests:
+        if record.error in _BUGS:
+            text = f"request {record.number}: {record.error}"
+            yield Complaint(Invariant.NO_ROLE_FAILED, record.ended_s or ended_s, text)
 
 
 def _device(household: Household, name: str, flows: Sequence[Flow]) -> DeviceRecord:

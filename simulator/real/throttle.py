@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from typing import Protocol, TypeVar
 
 from mesh.ports import Compute, Sampled, Step
-from mesh.types import Hidden, Sampling, SessionId, StageKey
+from mesh.types import CacheKey, Hidden, Sampling, StageKey
 from simulator.real.clock import now_s, wait_until
 
 T = TypeVar("T")
@@ -20,8 +20,8 @@ T = TypeVar("T")
 class Pace(Protocol):
     """How long a device takes."""
 
-    async def frame_until_s(self, key: StageKey, step: Step) -> float:
-        """When a frame that begins now is through a stage; called once for each frame."""
+    async def frame_until_s(self, step: Step) -> float:
+        """When a frame that begins now is through its stage; called once for each frame."""
 
     async def load_until_s(self, key: StageKey) -> float:
         """When a span whose loading begins now is in memory."""
@@ -33,8 +33,8 @@ class ThrottledCompute:
     def __init__(self, inner: Compute, pace: Pace) -> None:
         self._inner = inner
         self._pace = pace
-        self._keys: dict[SessionId, StageKey] = {}
         self._loaded: set[StageKey] = set()
+        self._open: set[CacheKey] = set()
         self.busy_s = 0.0
         """Seconds in which frames were computed."""
         self.late_s = 0.0
@@ -54,23 +54,22 @@ class ThrottledCompute:
         self._loaded.discard(key)
         await self._inner.unload(key)
 
-    async def open(self, session_id: SessionId, key: StageKey, context: int, sampling: Sampling) -> None:
+    async def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
         """Allot a cache; see the port."""
-        await self._inner.open(session_id, key, context, sampling)
-        self._keys[session_id] = key
+        await self._inner.open(cache, context, sampling)
+        self._open.add(cache)
 
-    async def close_session(self, session_id: SessionId) -> None:
+    async def close(self, cache: CacheKey) -> None:
         """Free a cache; see the port."""
-        self._keys.pop(session_id, None)
-        await self._inner.close_session(session_id)
+        self._open.discard(cache)
+        await self._inner.close(cache)
 
     async def run(self, step: Step) -> Hidden | Sampled | None:
         """Run one frame in the device's time; see the port."""
-        key = self._keys.get(step.session_id)
-        if key is None:
+        if step.cache not in self._open:
             return await self._inner.run(step)  # which says what is wrong
         began_s = now_s()
-        due_s = await self._pace.frame_until_s(key, step)
+        due_s = await self._pace.frame_until_s(step)
         try:
             return await self._hold(self._inner.run(step), due_s)
         finally:

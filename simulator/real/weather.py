@@ -19,6 +19,8 @@ _IMPOSSIBLE = (
     FaultKind.DROP,
     FaultKind.CORRUPT,
     FaultKind.FADE,
+    FaultKind.DEPART,
+    FaultKind.DRAIN,
 )
 
 Pair = tuple[str, str]

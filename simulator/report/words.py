@@ -75,9 +75,9 @@ def describe(event: Event) -> str:
     match event.kind:
         case Kind.FAULT_BEGAN | Kind.FAULT_ENDED | Kind.HEALED | Kind.BROKEN:
             return _of_the_world(event)
-        case Kind.ASKED | Kind.TOKEN | Kind.ANSWERED | Kind.FAILED:
+        case Kind.ASKED | Kind.ROUTED | Kind.TOKEN | Kind.ANSWERED | Kind.FAILED:
             return _of_a_request(event)
-        case Kind.STARTED | Kind.STOPPED | Kind.PAUSED | Kind.WOKEN | Kind.LOGGED:
+        case Kind.STARTED | Kind.STOPPED | Kind.PAUSED | Kind.WOKEN | Kind.LOGGED | Kind.DRAINED:
             return _of_an_agent(event)
         case Kind.LOADED | Kind.COMPUTED | Kind.HEAT_CHANGED | Kind.SAMPLED | Kind.MESSAGE:
             return _WORK[event.kind](event)
@@ -98,6 +98,8 @@ def _of_a_request(event: Event) -> str:
     if event.kind is Kind.ASKED:
         again = f" (attempt {_text(event, 'attempt')})" if number(event.details.get("attempt")) > 1 else ""
         return f"{event.device} is asked {request} of {_text(event, 'model')}{again}."
+    if event.kind is Kind.ROUTED:
+        return _routed(event, request)
     if event.kind is Kind.TOKEN:
         return f"Token {number(event.details.get('index')) + 1:.0f} of {request} comes to {event.device}."
     if event.kind is Kind.ANSWERED:
@@ -106,12 +108,22 @@ def _of_a_request(event: Event) -> str:
     return _stop(f"R{request[1:]} fails with {_text(event, 'code')}: {_text(event, 'text')}")
 
 
+def _routed(event: Event, request: str) -> str:
+    way = f"session {_text(event, 'session')}, epoch {_text(event, 'epoch')}: {_text(event, 'devices')}"
+    if not event.details.get("lost"):
+        return f"R{request[1:]} goes by {way}."
+    pause = duration(number(event.details.get("stall_s")))
+    return f"R{request[1:]} goes on without {_text(event, 'lost')} after a pause of {pause}, by {way}."
+
+
 def _of_an_agent(event: Event) -> str:
     if event.kind is Kind.STARTED:
         return f"{event.device} starts (incarnation {_text(event, 'incarnation')})."
     if event.kind is Kind.STOPPED:
         how = _text(event, "how")
         return f"{event.device} {_STOPS.get(how, f'stops ({how})')}."
+    if event.kind is Kind.DRAINED:
+        return _stop(f"{event.device} was drained: {_text(event, 'text')}")
     if event.kind is Kind.LOGGED:
         return _stop(f"{event.device} logs ({_text(event, 'level').lower()}): {_text(event, 'text')}")
     return f"{event.device} {'stands still' if event.kind is Kind.PAUSED else 'goes on'}."

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from mesh.config import Timing
 from simulator.claims import PromiseName
@@ -61,7 +61,8 @@ def timing_of(scenario: Scenario) -> Timing:
     """Return how long the mesh waits in this scenario."""
     table = scenario.timing
     given = {f"{name}_s": getattr(table, name) for name in table.__struct_fields__}
-    return replace(Timing(), **{name: float(value) for name, value in given.items() if value is not None})
+    default = asdict(Timing())
+    return Timing(**default | {name: float(value) for name, value in given.items() if value is not None})
 
 
 def _household(scenario: Scenario, roster: Roster, prefix: str, seed: int) -> Household:

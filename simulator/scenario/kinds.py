@@ -20,6 +20,9 @@ AMOUNT_KEYS = {
 }
 """The key that says how much."""
 
+OPTIONAL_AMOUNT_KEYS = {FaultKind.UNPLUG: "level"}
+"""The key that may say how much."""
+
 STOPS = frozenset({FaultKind.CRASH, FaultKind.POWER_OFF, FaultKind.LEAVE})
 """After these the device has to be started."""
 
@@ -44,6 +47,7 @@ ENDED_BY = {
     Undo.START: STOPS,
     Undo.WAKE: frozenset({FaultKind.PAUSE}),
     Undo.PLUG_IN: frozenset({FaultKind.UNPLUG}),
+    Undo.STAY: frozenset({FaultKind.DEPART, FaultKind.DRAIN}),
     Undo.ROUTER_ON: frozenset({FaultKind.ROUTER_OFF}),
     Undo.RECONNECT: frozenset({FaultKind.PARTITION}),
     Undo.RELEASE: frozenset({FaultKind.HOLD}),
@@ -70,8 +74,7 @@ def keys_of(deed: FaultKind | Undo) -> frozenset[str]:
 
 def _fault_keys(kind: FaultKind) -> set[str]:
     keys = set() if kind in MOMENTARY else {"for"}
-    if kind in AMOUNT_KEYS:
-        keys.add(AMOUNT_KEYS[kind])
+    keys |= {known[kind] for known in (AMOUNT_KEYS, OPTIONAL_AMOUNT_KEYS) if kind in known}
     if kind in PATH_FAULTS:
         keys |= {"toward", "both_ways"}
     if kind in STOPS:

@@ -16,7 +16,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from simulator.claims import Invariant, PromiseName
+from simulator.claims import USUAL, Invariant, PromiseName
 from simulator.scenario.spreads import Counts, Durations, Factors, Shares, Temperatures
 from simulator.script import FaultKind
 from simulator.units import Duration, Energy, Factor, Rate, Share, Size, Temperature
@@ -38,6 +38,8 @@ class Undo(StrEnum):
     """Ends pause."""
     PLUG_IN = "plug_in"
     """Ends unplug."""
+    STAY = "stay"
+    """Ends depart and drain."""
     ROUTER_ON = "router_on"
     """Ends router_off."""
     RECONNECT = "reconnect"
@@ -188,6 +190,9 @@ class Step(Table, frozen=True, kw_only=True):
     share: Annotated[Share | None, Meta(description="Of loss, drop and corrupt: so often.")] = None
     temperature: Annotated[Temperature | None, Meta(description="Of heat: around the device.")] = None
     quality: Annotated[Share | None, Meta(description="Of fade: signal that is left, 1 is full.")] = None
+    level: Annotated[
+        Share | None, Meta(description="Of unplug: what its battery holds; else as it was left.")
+    ] = None
     over: Annotated[Duration | None, Meta(description="Of fade: how long the change takes.")] = None
     lan: Annotated[str | None, Meta(description="Of router_off and router_on; else every one.")] = None
     both_ways: Annotated[bool | None, Meta(description="Of faults of paths: also from `toward`.")] = None
@@ -232,11 +237,20 @@ class TimingTable(Table, frozen=True, kw_only=True):
     heartbeat_interval: Annotated[Duration | None, Meta(description="Between two heartbeats.")] = None
     suspect_after: Annotated[Duration | None, Meta(description="Silence that makes a node suspect.")] = None
     lost_after: Annotated[Duration | None, Meta(description="Silence that makes a node lost.")] = None
+    quick_heartbeat: Annotated[Duration | None, Meta(description="Between two in a session.")] = None
+    quick_suspect: Annotated[Duration | None, Meta(description="Suspect in a session.")] = None
+    quick_lost: Annotated[Duration | None, Meta(description="Lost in a session.")] = None
+    flap_window: Annotated[Duration | None, Meta(description="In which goings are counted.")] = None
+    kept_out: Annotated[Duration | None, Meta(description="An unreliable node is not planned with.")] = None
     forget_after: Annotated[Duration | None, Meta(description="How long a lost node is listed.")] = None
     dial: Annotated[Duration | None, Meta(description="For a channel and its handshake.")] = None
     load: Annotated[Duration | None, Meta(description="For a stage to be loaded.")] = None
     stall: Annotated[Duration | None, Meta(description="Longest wait for a token.")] = None
     close: Annotated[Duration | None, Meta(description="For saying goodbye.")] = None
+    linger: Annotated[Duration | None, Meta(description="A stage keeps an orphaned session.")] = None
+    client_ask: Annotated[Duration | None, Meta(description="A client asks for a sign of life.")] = None
+    client_lost: Annotated[Duration | None, Meta(description="And turns to another gateway.")] = None
+    drain: Annotated[Duration | None, Meta(description="Longest wait to be relieved.")] = None
 
 
 class Budgets(Table, frozen=True, kw_only=True):
@@ -250,6 +264,8 @@ class Budgets(Table, frozen=True, kw_only=True):
     ttft_max_s: Annotated[Duration | None, Meta(description="Longest time to the first token.")] = None
     tpot_p50_s: Annotated[Duration | None, Meta(description="Median time of a further token.")] = None
     tpot_max_s: Annotated[Duration | None, Meta(description="Longest mean time of a further token.")] = None
+    num_recoveries: Annotated[Number | None, Meta(description="Losses that answers outlived.")] = None
+    stall_max_s: Annotated[Duration | None, Meta(description="Longest pause by a loss.")] = None
     num_messages: Annotated[Number | None, Meta(description="Messages sent.")] = None
     num_bytes: Annotated[Size | None, Meta(description="Bytes sent.")] = None
     energy_j: Annotated[Energy | None, Meta(description="Energy of all devices.")] = None
@@ -279,9 +295,7 @@ class ScenarioTables(Table, frozen=True, kw_only=True):
         Duration | None,
         Meta(description="When everything is undone; else just early enough for the promises."),
     ] = None
-    always: Annotated[tuple[Invariant, ...], Meta(description="What must hold at every moment.")] = tuple(
-        Invariant
-    )
+    always: Annotated[tuple[Invariant, ...], Meta(description="What must hold at every moment.")] = USUAL
     eventually: Annotated[tuple[Pledge, ...], Meta(description="What must come true after the healing.")] = ()
     budgets: Annotated[Budgets, Meta(description="The most that figures of the run may be.")] = Budgets()
     timing: Annotated[TimingTable, Meta(description="How long the mesh waits.")] = TimingTable()

@@ -11,7 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from simulator.profiles import device_profile
-from simulator.scenario.kinds import AMOUNT_KEYS, ENDED_BY, MOMENTARY, STANDSTILLS, keys_of
+from simulator.scenario.kinds import (
+    AMOUNT_KEYS,
+    ENDED_BY,
+    MOMENTARY,
+    OPTIONAL_AMOUNT_KEYS,
+    STANDSTILLS,
+    keys_of,
+)
 from simulator.scenario.names import Roster
 from simulator.scenario.schema import DEEDS, Scenario, Step, Undo
 from simulator.scenario.wrong import Place, Wrong, nearest
@@ -144,6 +151,8 @@ def _check_keys(place: Place, step: Step, deed: Deed) -> None:
         if key not in allowed:
             raise Wrong((*place, key), f"{deed.value} takes no '{key}', only {', '.join(sorted(allowed))}")
     amount_key = AMOUNT_KEYS.get(deed) if isinstance(deed, FaultKind) else None
+    if step.level is not None and not step.level > 0:
+        raise Wrong((*place, "level"), "a battery of 0 % cannot run anything; write for instance 16 %")
     if amount_key is not None and getattr(step, amount_key) is None:
         raise Wrong(place, f"{deed.value} needs '{amount_key}': how much?")
 
@@ -162,12 +171,12 @@ def _check_sides(place: Place, devices: tuple[str, ...], toward: tuple[str, ...]
 
 def _fault(step: Step, kind: FaultKind, healed_s: float) -> Fault:
     """Make a fault of a step, without its devices; one that the healing ends has no length."""
-    key = AMOUNT_KEYS.get(kind)
+    key = (AMOUNT_KEYS | OPTIONAL_AMOUNT_KEYS).get(kind)
     lasts_s = None if step.lasts is None or step.at + step.lasts >= healed_s else float(step.lasts)
     return Fault(
         at_s=float(step.at),
         kind=kind,
-        amount=float(getattr(step, key)) if key else 0.0,
+        amount=float(getattr(step, key) or 0.0) if key else 0.0,
         for_s=lasts_s,
         both_ways=step.both_ways is not False,
         over_s=float(step.over or 0.0),

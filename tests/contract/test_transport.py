@@ -50,6 +50,16 @@ async def test_messages_arrive_whole_and_in_order_both_ways(transport: Transport
             assert [await other.receive() for _ in range(10)] == [b"%d" % i * (i + 1) for i in range(10)]
 
 
+async def test_who_sends_at_once_loses_nothing_and_no_order(transport: Transport) -> None:
+    messages = [b"a", b"b" * 200_000, b"c", b"d"]
+    async with channel_pair(transport) as (dialled, accepted, _):
+        for end, other in ((dialled, accepted), (accepted, dialled)):
+            async with asyncio.TaskGroup() as tasks:
+                for message in messages:
+                    tasks.create_task(end.send(message))
+            assert [await other.receive() for _ in messages] == messages
+
+
 async def test_an_empty_message_is_a_message(transport: Transport) -> None:
     async with channel_pair(transport) as (dialled, accepted, _):
         await dialled.send(b"")

@@ -221,6 +221,121 @@ def test_a_heartbeat_without_a_status_leaves_it_as_it_was() -> None:
     assert member.status == STATUS
 
 
+QUICK_S = TIMING.quick_heartbeat_s
+
+
+def promised(*heard_s: float, last: float | None = QUICK_S) -> Membership:
+    """A node that beat quickly at these times, and was alive before."""
+    membership = brought_to(ALIVE)
+    for now in heard_s[:-1]:
+        membership.heard(TV, None, now, QUICK_S)
+    membership.heard(TV, None, heard_s[-1], last)
+    return membership
+
+
+def walk(membership: Membership, from_s: float, until_s: float) -> list[tuple[float, NodeState | None]]:
+    """Tick whenever it is due, as a node does that is awake; return when what changed."""
+    told: list[tuple[float, NodeState | None]] = []
+    now = from_s
+    while now <= until_s:
+        told += [(round(now, 3), change.after) for change in membership.tick(now, now + 1.0)]
+        now = membership.next_s
+    return told
+
+
+def test_the_silence_of_a_node_that_promised_to_speak_soon_counts_by_that_promise() -> None:
+    membership = promised(1.0)
+    assert walk(membership, 1.0, 3.0) == [(1.5, SUSPECT), (1.9, LOST)]
+
+
+def test_before_the_first_quick_promise_and_after_it_is_taken_back_silence_counts_as_usual() -> None:
+    before, after = brought_to(ALIVE), promised(0.0, 1.0, last=None)
+    assert walk(before, 0.0, 4.0) == [(1.5, SUSPECT), (3.0, LOST)]
+    assert walk(after, 1.0, 5.0) == [(2.5, SUSPECT), (4.0, LOST)]
+
+
+def test_a_first_quick_promise_brings_the_next_tick_nearer() -> None:
+    membership = brought_to(ALIVE)
+    membership.heard(TV, None, 0.9)
+    membership.tick(0.9, 1.9)
+    assert membership.next_s == 1.9
+    membership.heard(TV, None, 1.0, QUICK_S)
+    assert membership.next_s == 1.5
+
+
+@pytest.mark.parametrize(
+    ("next_s", "suspect_s", "lost_s"),
+    [
+        (0.2, 0.5, 0.9),
+        (0.3, 0.75, 1.35),  # in proportion
+        (0.01, 0.5, 0.9),  # never less than outlasts retransmissions
+        (0.0, 0.5, 0.9),
+        (0.6, 1.5, 2.7),
+        (60.0, 1.5, 3.0),  # never more than usual
+    ],
+)
+def test_deadlines_are_in_proportion_to_the_promise_within_limits(
+    next_s: float, suspect_s: float, lost_s: float
+) -> None:
+    membership = promised(1.0, last=next_s)
+    assert walk(membership, 1.0, 5.0) == [(1.0 + suspect_s, SUSPECT), (1.0 + lost_s, LOST)]
+
+
+@pytest.mark.parametrize(("broken_s", "lost_s"), [(1.0, 1.9), (1.2, 1.9), (1.49, 1.9)])
+def test_a_broken_channel_under_a_quick_promise_is_lost_after_quick_silence(
+    broken_s: float, lost_s: float
+) -> None:
+    membership = promised(1.0)
+    assert [change.after for change in membership.broken(TV, broken_s)] == [SUSPECT]
+    assert walk(membership, broken_s, 3.0) == [(lost_s, LOST)]
+
+
+def test_a_node_that_was_late_is_waited_for_that_much_longer() -> None:
+    membership = promised(1.0)
+    assert walk(membership, 1.0, 1.8) == [(1.5, SUSPECT)]
+    membership.heard(TV, None, 1.8, QUICK_S)  # 0.6 s late
+    assert walk(membership, 1.8, 5.0) == [(2.9, SUSPECT), (3.3, LOST)]
+
+
+def test_a_slow_link_is_not_declared_dead_and_back_again_and_again() -> None:
+    membership, now, lost_s = promised(1.0), 1.0, []
+    for _round in range(20):
+        for gap_s in (QUICK_S,) * 10 + (1.3,):
+            lost_s += [at_s for at_s, after in walk(membership, now, now + gap_s - 0.01) if after is LOST]
+            now += gap_s
+            membership.heard(TV, None, now, QUICK_S)
+    assert len(lost_s) == 1
+
+
+def test_after_our_own_standstill_nobody_is_late_and_nobody_is_lost_at_once() -> None:
+    """Heartbeats that waited are read before the clock is looked at, after it, or come a little later."""
+    for first in ("heard", "tick", "tick and a while"):
+        membership = promised(0.0, 0.2, 0.4)
+        membership.tick(0.5, 0.7)
+        if first != "heard":
+            assert [change.after for change in membership.tick(3.0, 3.2)] == [SUSPECT]
+        now = 3.2 if first == "tick and a while" else 3.0
+        membership.heard(TV, None, now, QUICK_S)
+        told = walk(membership, now, 8.0)
+        assert [after for _, after in told] == [SUSPECT, LOST]
+        assert now + 0.5 <= told[0][0] <= now + 0.71  # it may be late since we woke
+
+
+def test_one_that_was_suspect_before_our_standstill_gets_time_to_speak_after_it() -> None:
+    membership = promised(1.0)
+    membership.broken(TV, 1.1)
+    membership.tick(1.1, 1.3)
+    assert membership.tick(20.0, 20.2) == []
+    assert walk(membership, 20.0, 30.0) == [(21.5, LOST)]
+
+
+def test_a_short_standstill_gives_no_more_time_than_it_took() -> None:
+    membership = promised(1.0)
+    membership.broken(TV, 1.1)
+    membership.tick(1.1, 1.3)
+    assert walk(membership, 2.0, 30.0) == [(2.7, LOST)]
+
+
 @pytest.mark.parametrize(
     ("state", "next_s"), [(None, math.inf), (JOINED, 3.0), (ALIVE, 1.5), (SUSPECT, 3.0), (LEFT, 120.0)]
 )
@@ -373,9 +488,9 @@ class AnyEvents(RuleBasedStateMachine):
     def sighted(self, node_id: NodeId, life: int, source: Source, host: str) -> None:
         self.note(self.membership.sighted(record(life, host, node_id, node_id[:1]), source, self.now))
 
-    @rule(node_id=NODES)
-    def heard(self, node_id: NodeId) -> None:
-        self.note(self.membership.heard(node_id, STATUS, self.now))
+    @rule(node_id=NODES, next_s=st.sampled_from([None, 0.0, 0.2, 5.0]))
+    def heard(self, node_id: NodeId, next_s: float | None) -> None:
+        self.note(self.membership.heard(node_id, STATUS, self.now, next_s))
 
     @rule(node_id=NODES)
     def broken(self, node_id: NodeId) -> None:
@@ -392,7 +507,8 @@ class AnyEvents(RuleBasedStateMachine):
     @rule(passed_s=st.sampled_from([0.0, 0.25, 1.5, 3.0, 120.0]))
     def time_passes(self, passed_s: float) -> None:
         self.now += passed_s
-        self.note(self.membership.tick(self.now))
+        self.note(self.membership.tick(self.now, self.now + 1.0))
+        assert self.now < self.membership.next_s <= self.now + 1.0
 
     @invariant()
     def members_are_sorted_and_in_the_states_that_were_told(self) -> None:

@@ -60,3 +60,12 @@ def test_listeners_who_know_the_same_get_the_same_object_so_it_is_encoded_once()
     news.update(STATUS, (TV,))
     assert news.since(NOTHING) is news.since(NOTHING)
     assert news.since(news.now) is news.since(news.now)
+
+
+def test_a_promise_travels_with_what_is_new_and_with_nothing_new() -> None:
+    news = News()
+    news.update(STATUS, (TV,))
+    assert news.since(NOTHING, 0.2) == Heartbeat(STATUS, (TV,), 0.2)
+    assert news.since(news.now, 0.2) == Heartbeat(next_s=0.2)
+    assert news.since(news.now, 0.2) is news.since(news.now, 0.2)
+    assert news.since(news.now) == Heartbeat()

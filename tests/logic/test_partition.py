@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh.errors import InsufficientMemory
-from mesh.logic.partition import Candidate, Demand, missing_bytes, plan
+from mesh.logic.capacity import Offer
+from mesh.logic.partition import Candidate, Demand, deal, missing_bytes, plan
 from mesh.types import (
     Address,
     DeviceClass,
@@ -225,6 +226,40 @@ def test_the_refusal_names_the_figures() -> None:
     assert "device0 50, device1 20" in text
     assert f"{missing_mb} MB are missing" in text
     assert outcome(DEMAND, [memories[0] + missing_mb * 1_000_000, memories[1]]) is not None
+
+
+def test_the_ends_go_to_the_nodes_where_they_cost_the_fewest_layers() -> None:
+    """A table costs two layers, or one where nine tenths of a layer are left over."""
+    demand = replace(DEMAND, spec=replace(SMALL, num_layers=12))
+    found = plan(demand, candidates([LAYER * tenths // 10 for tenths in (41, 40, 39, 39)]))
+    assert [stage.node.name for stage in found.stages] == ["device2", "device0", "device1", "device3"]
+
+
+def test_a_plan_leaves_spare_memory_alone() -> None:
+    lent = candidates([150_000_000, 90_000_000, 80_000_000])
+    spared = [replace(lent[0], spare_bytes=130_000_000), *lent[1:]]
+    assert plan(DEMAND, spared) == plan(DEMAND, [replace(lent[0], memory_bytes=20_000_000), *lent[1:]])
+    assert [stage.node.name for stage in plan(DEMAND, spared).stages] == ["device1", "device2"]
+
+
+def test_the_refusal_tells_of_memory_kept_spare() -> None:
+    kept = [replace(device, spare_bytes=80_000_000) for device in candidates([100_000_000, 70_000_000])]
+    assert missing_bytes(DEMAND, kept) == missing_bytes(DEMAND, candidates([20_000_000, 0]))
+    with pytest.raises(InsufficientMemory, match=r"device0 20 \(80 more kept spare\), device1 0 \(70 more"):
+        plan(DEMAND, kept)
+
+
+def test_a_part_of_a_model_is_dealt_with_only_the_ends_that_it_touches() -> None:
+    demand = replace(DEMAND, spec=SMALL)
+    sizes = [2 * LAYER, LAYER + SMALL.table_bytes(Precision.INT4)]
+    offers = [Offer(device.node, device.memory_bytes) for device in candidates(sizes)]
+
+    def dealt(span: Span) -> list[tuple[str, int]]:
+        return [(stage.node.name, stage.span.num_layers) for stage in deal(demand, span, offers) or ()]
+
+    assert dealt(Span(2, 5)) == [("device1", 2), ("device0", 1)]
+    assert dealt(Span(0, 3)) == [("device1", 1), ("device0", 2)]
+    assert dealt(Span(3, 6)) == []  # the final norm is too much
 
 
 def test_without_candidates_the_refusal_says_how_to_get_one() -> None:

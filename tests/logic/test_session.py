@@ -8,7 +8,7 @@ import pytest
 
 from mesh.config import MAX_FRAME_POSITIONS
 from mesh.errors import BadSetting, ContextExceeded
-from mesh.logic.session import Session, needed_context, planned_context
+from mesh.logic.session import EPOCHS_A_GATEWAY, Session, needed_context, planned_context
 from mesh.messages import Frame, Token
 from mesh.types import FinishReason, SessionId, TokenIds
 
@@ -35,7 +35,7 @@ def token(position: int, token: int = 7) -> Token:
     ],
 )
 def test_a_prompt_goes_in_frames_of_which_only_the_last_asks(num_prompt: int, sizes: list[int]) -> None:
-    frames = a_session(num_prompt).first_frames()
+    frames = a_session(num_prompt).frames_from(0)
     ids = [frame.payload.ids for frame in frames if isinstance(frame.payload, TokenIds)]
     assert [len(part) for part in ids] == sizes
     assert sum(ids, ()) == tuple(range(100, 100 + num_prompt))
@@ -50,8 +50,8 @@ def test_each_token_asks_for_the_next_until_the_length_is_reached() -> None:
     assert first is not None
     assert second is not None
     assert third is not None
-    assert first.frame == Frame(OURS, 0, 5, TokenIds((5,)), sample=True)
-    assert second.frame == Frame(OURS, 0, 6, TokenIds((6,)), sample=True)
+    assert first.frame == Frame(OURS, 0, 0, 5, TokenIds((5,)), sample=True)
+    assert second.frame == Frame(OURS, 0, 0, 6, TokenIds((6,)), sample=True)
     assert (first.reason, first.is_text) == (None, True)
     assert (third.frame, third.reason, third.is_text) == (None, FinishReason.LENGTH, True)
     assert session.tokens == (5, 6, 7)
@@ -107,7 +107,62 @@ def test_tokens_of_the_route_before_are_dropped() -> None:
     session.epoch = 1
     assert session.accept(token(5)) is None
     assert session.accept(replace(token(5), epoch=1)) is not None
-    assert {frame.epoch for frame in session.first_frames()} == {1}
+    assert {frame.epoch for frame in session.frames_from(0)} == {1}
+
+
+@pytest.mark.parametrize(
+    ("position", "ids", "starts"),
+    [
+        pytest.param(0, (100, 101, 102, 103, 104, 7, 8), [0], id="all"),
+        pytest.param(3, (103, 104, 7, 8), [3], id="within the prompt"),
+        pytest.param(6, (8,), [6], id="the newest token"),
+        pytest.param(7, (), [], id="nothing: somebody behind has it"),
+        pytest.param(9, (), [], id="the stages know more than the gateway"),
+    ],
+)
+def test_a_first_stage_is_sent_what_it_lacks(position: int, ids: tuple[int, ...], starts: list[int]) -> None:
+    session = a_session(max_tokens=9)
+    session.accept(token(5, 7))
+    session.accept(token(6, 8))
+    frames = session.frames_from(position)
+    sent = [frame.payload.ids for frame in frames if isinstance(frame.payload, TokenIds)]
+    assert sum(sent, ()) == ids
+    assert [frame.start for frame in frames] == starts
+    assert all(frame.sample for frame in frames)
+
+
+def test_what_is_sent_again_goes_in_frames_of_which_only_the_last_asks() -> None:
+    session = a_session(num_prompt=MAX_FRAME_POSITIONS)
+    session.accept(token(MAX_FRAME_POSITIONS))
+    frames = session.frames_from(10)
+    assert [(frame.start, frame.sample) for frame in frames] == [(10, True)]
+    frames = session.frames_from(0)
+    assert [(frame.start, frame.sample) for frame in frames] == [(0, False), (MAX_FRAME_POSITIONS, True)]
+
+
+@pytest.mark.parametrize("epoch", [0, 1, EPOCHS_A_GATEWAY - 1, EPOCHS_A_GATEWAY, 3 * EPOCHS_A_GATEWAY + 5])
+def test_a_gateway_that_goes_on_begins_above_every_epoch_of_the_one_before(epoch: int) -> None:
+    session = a_session()
+    session.go_on(epoch, (7, 8))
+    before = epoch // EPOCHS_A_GATEWAY
+    assert session.epoch == (before + 1) * EPOCHS_A_GATEWAY
+    assert (session.tokens, session.position) == ((7, 8), 7)
+    assert session.accept(replace(token(7), epoch=epoch)) is None
+    accepted = session.accept(replace(token(7), epoch=session.epoch))
+    assert accepted is not None
+    assert (accepted.frame, accepted.reason) == (None, FinishReason.LENGTH)
+
+
+def test_an_answer_is_full_with_its_last_token_and_not_before() -> None:
+    session = a_session(max_tokens=2)
+    found = [session.is_full]
+    for position in (5, 6):
+        session.accept(token(position))
+        found.append(session.is_full)
+    assert found == [False, False, True]
+    whole = a_session(max_tokens=2)
+    whole.go_on(0, (7, 8))
+    assert whole.is_full
 
 
 def test_the_context_is_needed_to_its_last_position_and_no_further() -> None:

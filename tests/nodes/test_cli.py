@@ -6,7 +6,8 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,11 @@ import gguf
 import numpy as np
 import pytest
 
+from mesh.errors import UnknownDevice
+from mesh.types import Device
 from nodes.cli import COMMANDS, run
+from nodes.options import Reach
+from tests.nodes.shown import device
 
 Run = Callable[..., "Result"]
 
@@ -94,6 +99,16 @@ def test_every_command_has_help(mesh: Run, name: str) -> None:
         (["up", "--memory", "-3MB"], "'-3MB'"),
         (["up", "--name", ""], "cannot name a device"),
         (["up", "--listen", "7070"], "'7070' is not an address"),
+        (["up", "--memory", "1GB", "--spare", "2GB"], "--spare 2 GB leaves nothing of the 1 GB"),
+        (["up", "--memory", "1GB", "--spare", "1GB"], "--spare 1 GB leaves nothing of the 1 GB"),
+        (["up", "--spare", "much"], "'much'"),
+        (["up", "--standby", "some"], "'some' is not one of 'none', 'auto', 'all'"),
+        (["demo", "--standby", "some"], "'some' is not one of 'none', 'auto', 'all'"),
+        (["demo", "--kill", "radio@8"], "there is no device 'radio' to kill; the demo has phone, car, tv"),
+        (["demo", "--kill", "tv@0"], "'0' is no token to kill tv at"),
+        (["demo", "--kill", "tv@21", "--max-tokens", "20"], "tv cannot be killed at token 21"),
+        (["drain"], "Missing argument 'NAME'"),
+        (["drain", "tv", "--force", "--undo"], "--undo takes a drain back and needs no --force"),
         (["demo", "--devices", "phone,toaster"], "unknown device class 'toaster'; choose from phone, car"),
         (["demo", "--devices", ",".join(["tv"] * 9)], "9 devices are too many"),
         (["logits", "smollm2:135m", "--tokens", "1,x", "--out", "a.npy"], "'1,x' is not a list of whole"),
@@ -124,6 +139,53 @@ def test_a_model_that_is_not_pulled_names_the_command_that_does(mesh: Run, tmp_p
 def test_nobody_there_says_how_to_start_somebody(mesh: Run) -> None:
     line = mesh("devices", "--mesh", "nobody-lives-here", "--wait", "0.1").line(1)
     assert "no device of mesh 'nobody-lives-here' was found within 0.1 s; start one with `mesh up`" in line
+
+
+@dataclass(slots=True)
+class Drained:
+    """A client that drains nobody, and knows two devices."""
+
+    calls: list[tuple[str, bool, bool]]
+
+    async def drain(self, name: str, *, is_forced: bool, is_over: bool) -> None:
+        self.calls.append((name, is_forced, is_over))
+        if name == "radio":
+            raise UnknownDevice("no device 'radio' is in the mesh now")
+
+    async def devices(self) -> tuple[Device, ...]:
+        return (device("phone"), device("tv", leaving="it is too hot"))
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> Drained:
+    connected = Drained([])
+
+    @asynccontextmanager
+    async def connect(reach: Reach) -> AsyncIterator[Drained]:
+        yield connected
+
+    monkeypatch.setattr(Reach, "connect", connect)
+    return connected
+
+
+def test_drain_says_when_it_is_done_and_how_to_take_it_back(mesh: Run, client: Drained) -> None:
+    shown = mesh("drain", "my tv")
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out == (
+        "my tv holds no answer any more and takes nothing new; `mesh drain 'my tv' --undo` takes it back\n"
+    )
+    assert mesh("drain", "tv", "--undo").out == "tv takes part again\n"
+    assert mesh("drain", "tv", "--force").code == 0
+    assert client.calls == [("my tv", False, False), ("tv", False, True), ("tv", True, False)]
+
+
+def test_draining_a_device_that_is_not_there_is_one_line(mesh: Run, client: Drained) -> None:
+    assert mesh("drain", "radio").line(1) == "no device 'radio' is in the mesh now"
+
+
+def test_devices_says_below_its_table_who_is_leaving_and_why(mesh: Run, client: Drained) -> None:
+    assert mesh("devices").out.splitlines()[-1] == "tv is leaving: it is too hot"
+    assert [line["leaving"] for line in json.loads(mesh("devices", "--json").out)] == [None, "it is too hot"]
 
 
 def test_models_lists_what_can_be_had(mesh: Run, tmp_path: Path) -> None:

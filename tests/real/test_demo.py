@@ -13,7 +13,7 @@ import pytest
 
 from mesh.spec import ModelSpec
 from mesh.types import Precision, Span
-from tests.real.processes import COMMAND, mesh, processes_with, the_line, until
+from tests.real.processes import COMMAND, Finished, mesh, processes_with, the_line, until
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.model]
 
@@ -62,6 +62,45 @@ def test_each_device_holds_its_share_and_could_not_hold_the_model(
 def test_nothing_is_left_behind(shown: dict[str, Any]) -> None:
     assert shown["devices"]
     assert processes_with("--until-eof") == []
+
+
+def killing(data_dir: Path, *kills: str, options: tuple[str, ...] = ()) -> Finished:
+    words = [word for kill in kills for word in ("--kill", kill)]
+    seeded = ("--json", "--prompt", QUESTION, "--seed", "1", "--data-dir", str(data_dir))
+    return mesh("demo", *seeded, *words, *options)
+
+
+@pytest.mark.parametrize("standby", ["none", "all"])
+@pytest.mark.parametrize("name", ["phone", "car", "tv"])
+def test_a_killed_device_costs_no_token(
+    shown: dict[str, Any], data_dir: Path, name: str, standby: str
+) -> None:
+    demo = killing(data_dir, f"{name}@3", options=("--standby", standby))
+    assert demo.code == 0, demo.err
+    value: dict[str, Any] = demo.json
+    assert (value["tokens"], value["text"]) == (shown["tokens"], shown["text"])
+    assert name not in [device["name"] for device in value["devices"]]
+    (recovery,) = value["recoveries"]
+    assert recovery["lost"] == [name]
+    assert set(recovery["replacement"]) <= {"phone", "car", "tv"} - {name}
+    assert 0 <= recovery["detect_s"] <= recovery["stall_s"]
+    assert recovery["recomputed_layers"] == 0
+    assert processes_with("--until-eof") == []
+
+
+def test_an_undisturbed_demo_recovers_from_nothing(shown: dict[str, Any]) -> None:
+    assert shown["recoveries"] == []
+
+
+def test_an_answer_too_short_to_kill_anybody_is_shown_and_told(data_dir: Path) -> None:
+    demo = killing(data_dir, "tv@20")
+    assert (demo.code, demo.json["recoveries"]) == (1, [])
+    assert demo.err == "mesh: the answer had only 7 tokens, so tv was not killed\n"
+
+
+def test_standbys_that_cannot_be_had_say_how_much_memory_is_missing(data_dir: Path) -> None:
+    line = the_line(mesh("demo", "--json", "--standby", "all", "--data-dir", str(data_dir)), 1)
+    assert "MB are missing" in line
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

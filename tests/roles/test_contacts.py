@@ -284,6 +284,10 @@ def test_a_first_heartbeat_is_met_by_all_there_is_to_tell_and_later_ones_by_none
             async with asyncio.timeout(0.2):
                 assert await link.receive() == Heartbeat(None, (RECORD,))
             tv.node.stop()
+            notice = await link.receive()
+            assert isinstance(notice, Heartbeat)
+            assert notice.status is not None
+            assert notice.status.leaving is not None
             assert isinstance(await link.receive(), Goodbye)
             await link.close()
 

@@ -67,7 +67,7 @@ async def answers(spec: ModelSpec, data_dir: Path, num_stages: int) -> list[tupl
         for node in home.nodes.values():
             node.node.stop()
     for compute in computes:
-        compute.close()
+        compute.shut_down()
     return tokens
 
 

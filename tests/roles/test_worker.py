@@ -18,12 +18,15 @@ from mesh.messages import (
     Message,
     OpenSession,
     RequestFailed,
+    Resume,
     SessionFailed,
     StageLoaded,
     Token,
 )
 from mesh.ports import Sampled, Step
 from mesh.types import (
+    Address,
+    CacheKey,
     Digest,
     Hidden,
     Hop,
@@ -42,8 +45,9 @@ from simulator.loop import run
 from tests.roles.world import KB, ROOMY, Home, Listening, VirtualNode, a_home, listening
 
 WHOLE, HALF, OTHER_HALF = Span(0, 12), Span(0, 6), Span(6, 12)
-OURS, OTHER = SessionId("a" * 16), SessionId("b" * 16)
+OURS, OTHER, LATER = (SessionId(letter * 16) for letter in "abc")
 CONTEXT = 64
+LINGER_S = Timing().linger_s
 CACHE_BYTES = TINY.cache_bytes(WHOLE, CONTEXT, Precision.INT4)
 
 
@@ -69,10 +73,10 @@ class Bench:
         return await self.link.receive()
 
     def opening(
-        self, session_id: SessionId = OURS, span: Span = WHOLE, epoch: int = 0, context: int = CONTEXT
+        self, session_id: SessionId = OURS, span: Span = WHOLE, epoch: int = 0, known: int = 0
     ) -> OpenSession:
         hop = Hop(self.node.record.node_id, self.node.record.address, key(span))
-        return OpenSession(session_id, epoch, (hop,), 0, self.gateway.address, context, Sampling())
+        return OpenSession(session_id, epoch, (hop,), 0, self.gateway.address, CONTEXT, Sampling(), known)
 
     async def say(self, *messages: Message) -> list[Message]:
         """Send messages and return what the gateway then hears."""
@@ -95,7 +99,7 @@ class Bench:
 
 
 def a_frame(start: int = 0, payload: Payload | None = None, epoch: int = 0) -> Frame:
-    return Frame(OURS, epoch, start, payload or TokenIds((1, 2, 3)), sample=True)
+    return Frame(OURS, epoch, 0, start, payload or TokenIds((1, 2, 3)), sample=True)
 
 
 @asynccontextmanager
@@ -138,7 +142,7 @@ def test_a_session_gets_its_tokens_and_leaves_nothing() -> None:
         (WHOLE, a_frame(3, Hidden(bytes(8))), "shape_mismatch", "layers [0, 12) cannot take this Hidden"),
     ],
 )
-def test_a_bad_frame_fails_its_session_towards_the_gateway_and_the_node_lives(
+def test_a_bad_frame_is_told_to_the_gateway_which_decides_and_the_node_lives(
     span: Span, bad: Frame, code: str, text: str
 ) -> None:
     async def main() -> None:
@@ -150,9 +154,12 @@ def test_a_bad_frame_fails_its_session_towards_the_gateway_and_the_node_lives(
             assert (failure.session_id, failure.epoch, failure.code) == (OURS, 0, code)
             assert failure.node_id == bench.node.record.node_id
             assert text in failure.message
+            assert await bench.serves()
+            assert bench.node.compute.num_open == 1  # the gateway may go on with what is there
+            assert len(await bench.say(a_frame(3))) == 1
+            await bench.say(CloseSession(OURS, 0))
             assert bench.node.compute.num_open == 0
             assert (await bench.status()).num_sessions == 0
-            assert await bench.serves()
 
     run(main())
 
@@ -199,7 +206,9 @@ def test_what_a_later_stage_does_not_know_reaches_the_gateway_through_the_stage_
             await link_to_car.send(LoadStage(1, key(OTHER_HALF)))
             await bench.say(replace(bench.opening(), route=hops))
             assert (tv.compute.num_open, car.compute.num_open) == (1, 1)
-            await link_to_car.send(CloseSession(OURS, 0))  # behind the back of the stage before
+            bench.home.cut_links("tv", "car")
+            await asyncio.sleep(Timing().stall_s + 1)  # the later stage gives it up, nobody having come back
+            assert (tv.compute.num_open, car.compute.num_open) == (1, 0)
             (failure,) = await bench.say(a_frame())
             assert isinstance(failure, SessionFailed)
             assert (failure.code, failure.node_id) == ("unknown_session", car.record.node_id)
@@ -221,16 +230,73 @@ def test_frames_and_closings_of_an_older_epoch_are_dropped_silently() -> None:
     run(main())
 
 
-def test_a_newer_epoch_starts_afresh() -> None:
+def test_a_newer_epoch_keeps_what_is_there_says_where_it_ends_and_repeats_the_token() -> None:
+    async def main() -> None:
+        async with a_bench() as bench:
+            await bench.load()
+            (token,) = await bench.say(bench.opening(), a_frame())
+            assert isinstance(token, Token)
+            (again,) = await bench.say(bench.opening(epoch=1, known=3))
+            assert again == replace(token, epoch=1)
+            assert await bench.link.receive() == Resume(OURS, 1, 0, 3, 3)
+            (following,) = await bench.say(a_frame(3, TokenIds((token.token,)), epoch=1))
+            assert isinstance(following, Token)
+            assert (following.epoch, following.position) == (1, 4)
+            assert bench.node.compute.num_open == 1
+
+    run(main())
+
+
+def test_a_newer_epoch_of_an_unknown_session_begins_with_an_empty_cache() -> None:
+    async def main() -> None:
+        async with a_bench() as bench:
+            await bench.load()
+            assert await bench.say(bench.opening(epoch=1)) == []
+            assert await bench.link.receive() == Resume(OURS, 1, 0, 0, 0)
+            assert await bench.say(a_frame(3, epoch=1)) == []  # sent before that was heard
+            (token,) = await bench.say(a_frame(epoch=1))
+            assert isinstance(token, Token)
+            assert (token.epoch, token.position) == (1, 3)
+
+    run(main())
+
+
+def test_frames_of_the_epoch_before_change_nothing_after_a_newer_one() -> None:
     async def main() -> None:
         async with a_bench() as bench:
             await bench.load()
             await bench.say(bench.opening(), a_frame())
-            (failure,) = await bench.say(bench.opening(epoch=1), a_frame(3, epoch=1))
-            assert isinstance(failure, SessionFailed)
-            assert failure.epoch == 1
-            assert "starts at 3 but the cache ends at 0" in failure.message
+            await bench.say(bench.opening(epoch=1, known=3))
+            resume = Resume(OURS, 0, 1, 0, 0)
+            late = a_frame(0, TokenIds((9, 9))), bench.opening(), resume, CloseSession(OURS, 0)
+            assert await bench.say(*late) == []
+            (token,) = await bench.say(a_frame(0, epoch=1))
+            assert token == Token(OURS, 1, 3, await alone())
+
+    run(main())
+
+
+async def alone() -> int:
+    """The token that the frame leads to where nothing else happens."""
+    async with a_bench() as bench:
+        await bench.load()
+        (token,) = await bench.say(bench.opening(), a_frame())
+        assert isinstance(token, Token)
+        return token.token
+
+
+def test_nothing_brings_back_a_session_that_is_over_but_a_newer_epoch() -> None:
+    """What was sent before may come after, on another link."""
+
+    async def main() -> None:
+        async with a_bench() as bench:
+            await bench.load()
+            await bench.say(bench.opening(epoch=3), CloseSession(OURS, 3))
+            late = bench.opening(epoch=3), a_frame(epoch=3), bench.opening(epoch=2)
+            assert await bench.say(*late) == []
             assert bench.node.compute.num_open == 0
+            await bench.say(bench.opening(epoch=4))
+            assert bench.node.compute.num_open == 1
 
     run(main())
 
@@ -334,7 +400,7 @@ def test_frames_of_a_session_that_was_refused_add_nothing_to_the_reason() -> Non
                 async with asyncio.timeout(1):
                     await bench.link.receive()
             await bench.say(CloseSession(OURS, 0))
-            assert await bench.serves()
+            assert await bench.serves(LATER)
 
     run(main())
 
@@ -348,7 +414,7 @@ def test_a_cache_that_finds_no_room_says_busy_and_gets_it_later() -> None:
             assert isinstance(failure, SessionFailed)
             assert (failure.session_id, failure.code) == (OTHER, "busy")
             await bench.say(CloseSession(OURS, 0))
-            assert await bench.serves()
+            assert await bench.serves(LATER)
 
     run(main())
 
@@ -360,6 +426,7 @@ class Clumsy(TokenFunctionCompute):
         super().__init__(TINY)
         self.num_loads = 0
         self.stumbles_in_load = False
+        self.stumbles_in_open = False
 
     async def load(self, key: StageKey) -> int:
         self.num_loads += 1
@@ -367,6 +434,11 @@ class Clumsy(TokenFunctionCompute):
         if self.stumbles_in_load:
             raise ZeroDivisionError("over nothing")
         return await super().load(key)
+
+    async def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
+        if self.stumbles_in_open:
+            raise ZeroDivisionError("over nothing")
+        await super().open(cache, context, sampling)
 
     async def run(self, step: Step) -> Hidden | Sampled | None:
         if step.payload == TokenIds((66,)):
@@ -450,16 +522,39 @@ def test_loading_does_not_hold_up_sessions() -> None:
     run(main())
 
 
-def test_sessions_are_freed_when_their_link_closes() -> None:
+def test_a_session_whose_link_closes_is_kept_for_a_while_and_then_freed() -> None:
     async def main() -> None:
         async with a_bench() as bench:
             await bench.load()
             await bench.say(bench.opening(), a_frame())
-            assert bench.node.compute.num_open == 1
             await bench.link.close()
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(LINGER_S - 0.1)
+            assert bench.node.compute.num_open == 1
+            await asyncio.sleep(0.7)
             assert bench.node.compute.num_open == 0
             assert (await bench.status()).num_sessions == 0
+
+    run(main())
+
+
+def test_a_session_that_another_gateway_takes_up_in_time_is_kept() -> None:
+    async def main() -> None:
+        async with a_bench() as bench, listening(bench.home.network, "10.0.0.51") as other:
+            await bench.load()
+            (token,) = await bench.say(bench.opening(), a_frame())
+            await bench.link.close()
+            await asyncio.sleep(LINGER_S - 0.1)
+            link = await bench.home.link(bench.node.record)
+            await link.send(replace(bench.opening(epoch=2**16, known=3), gateway=other.address))
+            assert await link.receive() == Resume(OURS, 2**16, 0, 3, 3)
+            await asyncio.sleep(30)
+            assert isinstance(token, Token)
+            assert [m for m in other.heard if isinstance(m, Token)] == [replace(token, epoch=2**16)]
+            assert bench.node.compute.num_open == 1
+            await link.send(CloseSession(OURS, 0))  # by the gateway before, which has woken up
+            await asyncio.sleep(1)
+            assert bench.node.compute.num_open == 1
+            await link.close()
 
     run(main())
 
@@ -473,7 +568,7 @@ def test_a_session_whose_link_closes_before_its_turn_is_freed_too() -> None:
             other_link = await bench.home.link(bench.node.record)
             await other_link.send(bench.opening(OTHER))
             await other_link.close()
-            await asyncio.sleep(3)
+            await asyncio.sleep(1 + LINGER_S + 1)
             assert bench.node.compute.num_open == 1
             assert await bench.say(CloseSession(OURS, 0)) == []
             assert bench.node.compute.num_open == 0
@@ -481,15 +576,49 @@ def test_a_session_whose_link_closes_before_its_turn_is_freed_too() -> None:
     run(main())
 
 
-def test_sessions_are_freed_when_their_gateway_cannot_be_told() -> None:
+def test_sessions_are_freed_when_their_gateway_is_lost_though_their_link_stays() -> None:
     async def main() -> None:
         async with a_bench() as bench:
             await bench.load()
-            await bench.say(bench.opening())
-            bench.home.network.unplug(bench.gateway.address.host)
-            await bench.say(a_frame())
-            await asyncio.sleep(Timing().dial_s)  # the worker dials it in vain
+            car = await bench.home.start("car")
+            await asyncio.sleep(1)
+            await bench.say(replace(bench.opening(), gateway=car.record.address))
+            bench.home.power_cut("car")
+            await asyncio.sleep(1)
+            assert bench.node.compute.num_open == 1
+            await asyncio.sleep(Timing().lost_after_s + LINGER_S)
             assert bench.node.compute.num_open == 0
+
+    run(main())
+
+
+def test_a_gateway_whose_process_has_ended_is_not_dialled_without_end() -> None:
+    async def main() -> None:
+        async with a_bench() as bench:
+            await bench.load()
+            nobody = Address("10.0.0.7", 7070)
+            await bench.say(replace(bench.opening(), gateway=nobody), a_frame())
+            dialled = bench.home.network.host("10.0.0.1").sent
+            num_before = sum(num for num, _ in dialled.values())
+            await asyncio.sleep(1)
+            assert sum(num for num, _ in dialled.values()) - num_before < 100
+
+    run(main())
+
+
+def test_a_session_that_cannot_get_its_cache_leaves_nothing_behind() -> None:
+    async def main() -> None:
+        compute = Clumsy()
+        async with a_bench(compute=compute) as bench:
+            await bench.load()
+            compute.stumbles_in_open = True
+            (failure,) = await bench.say(bench.opening())
+            assert isinstance(failure, SessionFailed)
+            assert failure.code == "internal"
+            assert (await bench.status()).used_bytes == weights(WHOLE)
+            compute.stumbles_in_open = False
+            (token,) = await bench.say(bench.opening(epoch=1), a_frame(epoch=1))
+            assert isinstance(token, Token)
 
     run(main())
 

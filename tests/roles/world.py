@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from mesh.client import Client
+from mesh.config import Planning
 from mesh.errors import ChannelClosed
 from mesh.link import Link, open_link, welcome_link
 from mesh.messages import PROTOCOL, Hello, Message
-from mesh.ports import Channel, Compute, Library
+from mesh.ports import Channel, Compute, Conditions, Library
 from mesh.roles.node import Node, NodeSettings, Ports
-from mesh.types import Address, DeviceClass, NodeId, NodeRecord, NodeState, ProtocolVersion
+from mesh.roles.places import Place
+from mesh.roles.worker import Worker
+from mesh.types import Address, DeviceClass, NodeId, NodeRecord, NodeState, ProtocolVersion, Standby
 from simulator.compute import TokenFunctionCompute
+from simulator.handles import STANDSTILL
 from simulator.library import TINY, MemoryLibrary
+from simulator.loop import VirtualLoop
 from simulator.network.hosts import Host
 from simulator.network.ideal import IdealNetwork
+from simulator.network.network import Obstacle
+from simulator.network.rules import Way
 from simulator.network.transport import VirtualListener
 
 ROOMY = 10_000_000
@@ -45,6 +53,25 @@ class VirtualNode:
     def record(self) -> NodeRecord:
         return self.node.record
 
+    @property
+    def worker(self) -> Worker:
+        """The role behind the door, for what nobody can ask for by a message."""
+        assert self.node._draining is not None
+        return self.node._draining._leaver.worker
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        return self.worker._places.all
+
+    @property
+    def kept_bytes(self) -> int:
+        return sum(place.relay.kept_bytes for place in self.places)
+
+    @property
+    def free_bytes(self) -> int:
+        status = self.worker.status()
+        return status.memory_bytes - status.used_bytes
+
 
 @dataclass(slots=True)
 class Home:
@@ -69,6 +96,9 @@ class Home:
         compute: Compute | None = None,
         node_id: NodeId | None = None,
         incarnation: int = 1,
+        spare_bytes: int = 0,
+        standby: Standby = Standby.NONE,
+        conditions: Conditions | None = None,
     ) -> VirtualNode:
         host = f"10.0.0.{len(self.started) + 1}"
         transport = self.network.transport_at(host)
@@ -84,9 +114,13 @@ class Home:
         )
         discovery = (self.network if has_mdns else IdealNetwork()).discovery_at(host)
         compute = compute or TokenFunctionCompute(TINY)
-        ports = Ports(transport, discovery, compute, library or MemoryLibrary())
-        node = Node(record, listener, ports, NodeSettings(memory_bytes, peers))
-        task = self.tasks.create_task(node.run())
+        ports = Ports(transport, discovery, compute, library or MemoryLibrary(), conditions)
+        planning = Planning(standby=standby)
+        settings = NodeSettings(memory_bytes, peers, planning=planning, spare_bytes=spare_bytes)
+        node = Node(record, listener, ports, settings)
+        context = contextvars.copy_context()
+        context.run(STANDSTILL.set, self.network.host(host).standstill)
+        task = self.tasks.create_task(node.run(), context=context)
         self.nodes[name] = VirtualNode(node, compute, listener, task)
         self.started.append(self.nodes[name])
         return self.nodes[name]
@@ -94,7 +128,7 @@ class Home:
     def client(self, name: str) -> Client:
         """A client of one node's gateway."""
         record = self.nodes[name].record
-        return Client(record, lambda: self.link(record), random.Random(1))
+        return Client(record, lambda: self.link(record), random.Random(1), self.link)
 
     async def link(self, record: NodeRecord) -> Link:
         """A client's bare link to a node."""
@@ -112,6 +146,30 @@ class Home:
     def power_on(self, name: str) -> None:
         """Undo a power cut; the node went on meanwhile, without a network."""
         self.network.plug_in(self.nodes[name].record.address.host)
+
+    def freeze(self, name: str) -> None:
+        """Stop a node's process, as SIGSTOP does: what it holds and what it has open stay as they are."""
+        self._loop().pause(self.host(name).standstill)
+
+    def thaw(self, name: str) -> None:
+        """Let it go on, as SIGCONT does."""
+        self._loop().wake(self.host(name).standstill)
+
+    @staticmethod
+    def _loop() -> VirtualLoop:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        return loop
+
+    def block(self, *names: str) -> Obstacle:
+        """Let nothing through between two nodes, though both are there; `network.lift` undoes it."""
+        one, other = (self.host(name).name for name in names)
+        return self.network.block(Way(frozenset({one}), frozenset({other})))
+
+    def cut_links(self, *names: str) -> None:
+        """Break what is open between two nodes; new links can be opened at once."""
+        one, other = (self.host(name).name for name in names)
+        self.network.reset_all(Way(frozenset({one}), frozenset({other})))
 
     async def until_met(self, num_nodes: int) -> None:
         """Wait until the first node has heard so many, itself included; for homes on the real clock."""

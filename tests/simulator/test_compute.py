@@ -9,7 +9,18 @@ import pytest
 
 from mesh.errors import ModelNotPulled, ShapeMismatch, StageNotLoaded, UnknownSession
 from mesh.ports import Sampled, Step
-from mesh.types import Digest, Hidden, Payload, Precision, Sampling, SessionId, Span, StageKey, TokenIds
+from mesh.types import (
+    CacheKey,
+    Digest,
+    Hidden,
+    Payload,
+    Precision,
+    Sampling,
+    SessionId,
+    Span,
+    StageKey,
+    TokenIds,
+)
 from simulator.compute import ComputedFrame, ModelledCompute, TokenFunctionCompute
 from simulator.devices.processor import FixedSpeed, Processor
 from simulator.devices.roofline import FrameSize, StageCost, frame_seconds
@@ -30,8 +41,8 @@ def now_s() -> float:
     return asyncio.get_running_loop().time()
 
 
-def step(start: int, *ids: int, session_id: SessionId = OURS) -> Step:
-    return Step(session_id, start, TokenIds(ids), sample=True)
+def step(start: int, *ids: int, of: StageKey = WHOLE, session_id: SessionId = OURS) -> Step:
+    return Step(CacheKey(session_id, of), start, TokenIds(ids), sample=True)
 
 
 @dataclass
@@ -50,7 +61,7 @@ class Noted:
 async def opened(compute: ModelledCompute, key: StageKey, *session_ids: SessionId) -> ModelledCompute:
     await compute.load(key)
     for session_id in session_ids or (OURS,):
-        await compute.open(session_id, key, 1024, Sampling())
+        await compute.open(CacheKey(session_id, key), 1024, Sampling())
     return compute
 
 
@@ -73,7 +84,7 @@ def test_a_profile_charges_what_the_roofline_says() -> None:
         assert now_s() == pytest.approx(num_bytes / PI.load_bytes_per_s)
         await opened(compute, FIRST_HALF)
         began_s = now_s()
-        result = await compute.run(step(0, *PROMPT))
+        result = await compute.run(step(0, *PROMPT, of=FIRST_HALF))
         cost = StageCost.of(MIMO, FIRST_HALF)
         assert now_s() - began_s == pytest.approx(frame_seconds(PI, cost, FrameSize(0, 20, samples=True)))
         assert isinstance(result, Hidden)
@@ -87,9 +98,9 @@ def test_stages_of_two_devices_give_the_undivided_models_token() -> None:
         first = await opened(ModelledCompute([MIMO], Processor(PI)), FIRST_HALF)
         rest = StageKey(MIMO.digest, Span(18, 36), Precision.INT4)
         second = await opened(ModelledCompute([MIMO], Processor(PI)), rest)
-        hidden = await first.run(step(0, *PROMPT))
+        hidden = await first.run(step(0, *PROMPT, of=FIRST_HALF))
         assert isinstance(hidden, Hidden)
-        sampled = await second.run(Step(OURS, 0, hidden, sample=True))
+        sampled = await second.run(Step(CacheKey(OURS, rest), 0, hidden, sample=True))
         assert isinstance(sampled, Sampled)
         assert (sampled.token,) == reference_tokens(MIMO, PROMPT, Sampling(), 1, frozenset())[0]
 
@@ -137,10 +148,10 @@ def test_a_cancelled_frame_charges_nothing_more_and_leaves_the_session_as_it_was
         busy_s, began_s = processor.state(now_s()).busy_s, now_s()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.001):
-                await compute.run(step(0, *PROMPT))
+                await compute.run(step(0, *PROMPT, of=FIRST_HALF))
         assert processor.state(now_s() + 60).busy_s - busy_s == pytest.approx(0.001)
         assert len(noted.events) == 1
-        await compute.run(step(0, 1))
+        await compute.run(step(0, 1, of=FIRST_HALF))
         one_row_s = frame_seconds(PI, StageCost.of(MIMO, FIRST_HALF), FrameSize(0, 1, samples=True))
         assert now_s() - began_s == pytest.approx(0.001 + one_row_s)
         assert isinstance(noted.events[1][1], ComputedFrame)
@@ -156,7 +167,7 @@ def test_a_cancelled_load_leaves_nothing_behind() -> None:
                 await compute.load(FIRST_HALF)
         assert (compute.stages, compute.memory_bytes) == (frozenset(), 0)
         with pytest.raises(StageNotLoaded):
-            await compute.open(OURS, FIRST_HALF, 64, Sampling())
+            await compute.open(CacheKey(OURS, FIRST_HALF), 64, Sampling())
 
     run(main())
 
@@ -167,12 +178,12 @@ def test_memory_is_that_of_weights_and_caches() -> None:
         weights_bytes = TINY.weights_bytes(TINY.whole, Precision.INT4)
         cache_bytes = TINY.cache_bytes(TINY.whole, 1024, Precision.INT4)
         assert (compute.num_open, compute.memory_bytes) == (2, weights_bytes + 2 * cache_bytes)
-        await compute.close_session(THEIRS)
-        await compute.close_session(THEIRS)
+        await compute.close(CacheKey(THEIRS, WHOLE))
+        await compute.close(CacheKey(THEIRS, WHOLE))
         assert (compute.num_open, compute.memory_bytes) == (1, weights_bytes + cache_bytes)
         with pytest.raises(UnknownSession):
             await compute.run(step(0, 1, session_id=THEIRS))
-        await compute.close_session(OURS)
+        await compute.close(CacheKey(OURS, WHOLE))
         await compute.unload(WHOLE)
         await compute.unload(WHOLE)
         assert (compute.stages, compute.memory_bytes) == (frozenset(), 0)
@@ -184,7 +195,7 @@ def test_a_stage_must_be_loaded_before_a_session_opens_on_it() -> None:
     async def main() -> None:
         compute = TokenFunctionCompute(TINY)
         with pytest.raises(StageNotLoaded):
-            await compute.open(OURS, WHOLE, 64, Sampling())
+            await compute.open(CacheKey(OURS, WHOLE), 64, Sampling())
         assert compute.num_open == 0
         await compute.load(WHOLE)
         assert compute.stages == {WHOLE}
@@ -205,7 +216,7 @@ def test_a_frame_of_no_proper_shape_fails_by_the_maths_words(payload: Payload) -
     async def main() -> None:
         compute = await opened(TokenFunctionCompute(TINY), WHOLE)
         with pytest.raises(ShapeMismatch, match=r"layers \[0, 12\) cannot take this"):
-            await compute.run(Step(OURS, 0, payload, sample=True))
+            await compute.run(Step(CacheKey(OURS, WHOLE), 0, payload, sample=True))
 
     run(main())
 

@@ -21,6 +21,7 @@ from mesh.logic.session import Session
 from mesh.messages import Token
 from mesh.ports import Sampled, Step
 from mesh.types import (
+    CacheKey,
     Digest,
     FinishReason,
     Hidden,
@@ -48,37 +49,47 @@ def key(start: int, end: int) -> StageKey:
     return StageKey(TINY.digest, Span(start, end), Precision.INT4)
 
 
-def opened(*spans: tuple[int, int], sampling: Sampling = GREEDY, context: int = 64) -> list[TokenFunction]:
-    stages = []
-    for start, end in spans:
-        maths = TokenFunction([TINY])
-        assert maths.load(key(start, end)) == TINY.weights_bytes(Span(start, end), Precision.INT4)
-        maths.open(OURS, key(start, end), context, sampling)
-        stages.append(maths)
-    return stages
+def cache(start: int = 0, end: int = 12) -> CacheKey:
+    return CacheKey(OURS, key(start, end))
+
+
+class Part:
+    """A span on a device of its own, with one session open on it."""
+
+    def __init__(self, span: tuple[int, int], context: int, sampling: Sampling) -> None:
+        self.maths, self.cache = TokenFunction([TINY]), cache(*span)
+        assert self.maths.load(self.cache.stage) == TINY.weights_bytes(Span(*span), Precision.INT4)
+        self.maths.open(self.cache, context, sampling)
+
+    def run(self, start: int, payload: Payload) -> Hidden | Sampled | None:
+        return self.maths.run(Step(self.cache, start, payload, sample=True))
+
+
+def opened(*spans: tuple[int, int], sampling: Sampling = GREEDY, context: int = 64) -> list[Part]:
+    return [Part(span, context, sampling) for span in spans]
 
 
 def step(start: int, payload: Payload) -> Step:
-    return Step(OURS, start, payload, sample=True)
+    return Step(cache(), start, payload, sample=True)
 
 
-def through(stages: Sequence[TokenFunction], start: int, ids: tuple[int, ...]) -> Sampled:
+def through(stages: Sequence[Part], start: int, ids: tuple[int, ...]) -> Sampled:
     payload: Payload = TokenIds(ids)
     for stage in stages:
-        result = stage.run(step(start, payload))
+        result = stage.run(start, payload)
         if isinstance(result, Hidden):
             payload = result
     assert isinstance(result, Sampled)
     return result
 
 
-def hidden(stage: TokenFunction, start: int, ids: tuple[int, ...]) -> bytes:
-    result = stage.run(step(start, TokenIds(ids)))
+def hidden(stage: Part, start: int, ids: tuple[int, ...]) -> bytes:
+    result = stage.run(start, TokenIds(ids))
     assert isinstance(result, Hidden)
     return result.data
 
 
-def answer(stages: Sequence[TokenFunction], chunk: int = 100) -> tuple[int, ...]:
+def answer(stages: Sequence[Part], chunk: int = 100) -> tuple[int, ...]:
     for start in range(0, len(PROMPT), chunk):
         sampled = through(stages, start, PROMPT[start : start + chunk])
     tokens = [sampled.token]
@@ -106,9 +117,12 @@ def test_rows_go_over_the_wire_at_the_models_size(precision: Precision) -> None:
     maths = TokenFunction([MIMO])
     stage = StageKey(MIMO.digest, Span(0, 3), precision)
     maths.load(stage)
-    maths.open(OURS, stage, 64, GREEDY)
+    named = CacheKey(OURS, stage)
+    maths.open(named, 64, GREEDY)
     size = 4096 * (2 if precision is Precision.INT4 else 4)
-    assert len(hidden(maths, 0, (1, 2, 3))) == 3 * size == 3 * row_bytes(MIMO, precision)
+    rows = maths.run(Step(named, 0, TokenIds((1, 2, 3)), sample=True))
+    assert isinstance(rows, Hidden)
+    assert len(rows.data) == 3 * size == 3 * row_bytes(MIMO, precision)
 
 
 @pytest.mark.parametrize("spans", [[(0, 5), (6, 12)], [(0, 6), (5, 12)]])
@@ -125,7 +139,7 @@ def test_another_layer_or_another_order_makes_another_row(spans: list[tuple[int,
     for way in (spans, [(1, 3)]):
         payload = result
         for stage in opened(*way):
-            passed = stage.run(step(0, payload))
+            passed = stage.run(0, payload)
             assert isinstance(passed, Hidden)
             payload = passed
         rows.append(payload)
@@ -156,9 +170,7 @@ def test_a_bit_turned_anywhere_changes_every_row_behind_it(at: int) -> None:
     data = hidden(first, 0, (1, 2))
     turned = bytearray(data)
     turned[at] ^= 1
-    right, wrong = (
-        stage.run(step(0, Hidden(sent))) for stage, sent in ((whole, data), (spoilt, bytes(turned)))
-    )
+    right, wrong = (stage.run(0, Hidden(sent)) for stage, sent in ((whole, data), (spoilt, bytes(turned))))
     assert isinstance(right, Hidden)
     assert isinstance(wrong, Hidden)
     for start in range(at // ROW_BYTES * ROW_BYTES, 2 * ROW_BYTES, ROW_BYTES):
@@ -200,10 +212,10 @@ def test_the_reference_ends_as_the_session_does(max_tokens: int) -> None:
     (stage,) = opened((0, 12))
     stop_ids = frozenset({answer(opened((0, 12)))[4]})
     session = Session(OURS, PROMPT, max_tokens, stop_ids)
-    frames = session.first_frames()
+    frames = session.frames_from(0)
     while True:
         (frame,) = frames
-        sampled = stage.run(step(frame.start, frame.payload))
+        sampled = stage.run(frame.start, frame.payload)
         assert isinstance(sampled, Sampled)
         accepted = session.accept(Token(OURS, 0, sampled.position, sampled.token))
         assert accepted is not None
@@ -225,7 +237,7 @@ def test_a_frame_that_starts_earlier_cuts_the_cache_back() -> None:
 
 def test_no_token_is_drawn_where_none_is_asked_for() -> None:
     (stage,) = opened((0, 12))
-    assert stage.run(Step(OURS, 0, TokenIds((1, 2)), sample=False)) is None
+    assert stage.maths.run(Step(cache(), 0, TokenIds((1, 2)), sample=False)) is None
 
 
 @pytest.mark.parametrize(
@@ -237,7 +249,11 @@ def test_no_token_is_drawn_where_none_is_asked_for() -> None:
         (step(2, TokenIds((256,))), ShapeMismatch, "cannot take this TokenIds"),
         (step(2, TokenIds((-1,))), ShapeMismatch, "cannot take this TokenIds"),
         (step(2, Hidden(bytes(ROW_BYTES))), ShapeMismatch, "cannot take this Hidden"),
-        (Step(SessionId("f" * 16), 0, TokenIds((1,)), sample=True), UnknownSession, "f" * 16),
+        (
+            Step(CacheKey(SessionId("f" * 16), key(0, 12)), 0, TokenIds((1,)), sample=True),
+            UnknownSession,
+            "f" * 16,
+        ),
     ],
 )
 def test_an_impossible_frame_is_refused_and_harms_nothing(
@@ -247,7 +263,7 @@ def test_an_impossible_frame_is_refused_and_harms_nothing(
     through(harmed, 0, (5, 6))
     through(whole, 0, (5, 6))
     with pytest.raises(error, match=text):
-        harmed[0].run(bad)
+        harmed[0].maths.run(bad)
     assert through(harmed, 2, (7,)) == through(whole, 2, (7,))
 
 
@@ -255,24 +271,24 @@ def test_an_impossible_frame_is_refused_and_harms_nothing(
 def test_hidden_states_of_a_wrong_size_are_refused(data: bytes) -> None:
     (stage,) = opened((1, 12))
     with pytest.raises(ShapeMismatch):
-        stage.run(step(0, Hidden(data)))
+        stage.run(0, Hidden(data))
     with pytest.raises(ShapeMismatch):
-        stage.run(step(0, TokenIds((1,))))
+        stage.run(0, TokenIds((1,)))
 
 
 def test_a_session_needs_a_loaded_stage_and_ends_when_closed() -> None:
     maths = TokenFunction([TINY])
     with pytest.raises(StageNotLoaded, match=r"layers \[0, 12\) are not loaded"):
-        maths.open(OURS, key(0, 12), 64, GREEDY)
+        maths.open(cache(), 64, GREEDY)
     maths.load(key(0, 12))
-    maths.open(OURS, key(0, 12), 64, GREEDY)
-    maths.close(OURS)
-    maths.close(OURS)
+    maths.open(cache(), 64, GREEDY)
+    maths.close(cache())
+    maths.close(cache())
     with pytest.raises(UnknownSession):
         maths.run(step(0, TokenIds((1,))))
     maths.unload(key(0, 12))
     with pytest.raises(StageNotLoaded):
-        maths.open(OURS, key(0, 12), 64, GREEDY)
+        maths.open(cache(), 64, GREEDY)
 
 
 def test_a_long_answer_of_a_deep_model_takes_milliseconds() -> None:

@@ -31,6 +31,7 @@ from mesh.types import (
     PlannedStage,
     Precision,
     ProtocolVersion,
+    Recovery,
     Sampling,
     SessionId,
     Source,
@@ -50,58 +51,79 @@ RECORD = NodeRecord(
 )
 KEY = StageKey(Digest("a" * 64), Span(3, 17), Precision.INT4)
 STATUS = NodeStatus(300, 200, (ModelRef("tiny", Digest("a" * 64)),), (LoadedStage(KEY, 190),), 2)
+LEAVING = replace(STATUS, spare_bytes=40, leaving="its battery is at 12 %")
 SAMPLING = Sampling(temperature=0.8, top_k=40, top_p=0.95, min_p=0.05, seed=2**64 - 1)
 SESSION = SessionId("0123456789abcdef")
 HOP = Hop(RECORD.node_id, RECORD.address, KEY)
-OPENING = m.OpenSession(SESSION, 1, (HOP, HOP), 1, Address("10.0.0.2", 65535), 4096, SAMPLING)
-PLAN = Plan(
-    ModelRef("tiny", Digest("a" * 64)), Precision.F32, 1024, (PlannedStage(RECORD, Span(0, 1), 5, 6),)
-)
+OPENING = m.OpenSession(SESSION, 1, (HOP, HOP), 1, Address("10.0.0.2", 65535), 4096, SAMPLING, 77)
+PLANNED = PlannedStage(RECORD, Span(0, 1), 5, 6)
+PLAN = Plan(ModelRef("tiny", Digest("a" * 64)), Precision.F32, 1024, (PLANNED,), (PLANNED, PLANNED))
+RECOVERY = Recovery(("tv", "Küche"), ("car",), 0.25, 0.5, 77, 12)
 SHARE = StageShare(RECORD.node_id, "tv", DeviceClass.TV, Span(0, 30), 95, 300)
-SUMMARY = Summary("tiny", FinishReason.STOP, (1, 2, 2**32 - 1), 3, 2**64 - 1, 0.25, 12.5, (SHARE,))
+SUMMARY = Summary(
+    "tiny", FinishReason.STOP, (1, 2, 2**32 - 1), 3, 2**64 - 1, 0.25, 12.5, (SHARE,), (RECOVERY,)
+)
 CHAT = m.ChatRequest(4, "tiny", (ChatMessage("user", "Grüße 🙂"),), 256, SAMPLING, 1.5)
+STARTED = m.Started(SESSION, 3, PLAN, (1, 2**32 - 1))
+ROUTED = m.Routed(4, SESSION, 2, PLAN, (RECORD, RECORD), RECOVERY)
 
 EXAMPLES: list[m.Message] = [
     m.Hello(ProtocolVersion(1, 0), "home", RECORD),
     m.Refusal("version_mismatch", "too old"),
-    m.Heartbeat(STATUS, (RECORD, replace(RECORD, name="tv"))),
+    m.Heartbeat(STATUS, (RECORD, replace(RECORD, name="tv")), 0.2),
     m.HeartbeatReply(),
     m.Goodbye(),
     m.LoadStage(5, KEY),
     m.StageLoaded(5, 2**40),
     m.RequestFailed(5, "busy", "full"),
     OPENING,
-    m.Frame(SESSION, 1, 7, TokenIds((1, 2)), sample=True),
+    m.Frame(SESSION, 1, 2, 7, TokenIds((1, 2)), sample=True),
     m.Token(SESSION, 1, 8, 49151),
-    m.SessionFailed(SESSION, 1, RECORD.node_id, "position_gap", "a gap"),
+    m.Resume(SESSION, 1, 2, 30, 40),
+    m.ProgressRequest(SESSION, 1, 2),
+    m.Progress(SESSION, 1, 2, 30, 1.25, 0.5),
+    m.SessionFailed(SESSION, 1, RECORD.node_id, "position_gap", "a gap", NodeId("2" * 32)),
     m.CloseSession(SESSION, 1),
-    CHAT,
+    replace(CHAT, started=STARTED),
+    ROUTED,
     m.Piece(4, "é", (1, 2)),
     m.ChatFinished(4, SUMMARY),
     m.CancelRequest(4),
     m.DevicesRequest(4),
-    m.DevicesReply(4, (Device(RECORD, NodeState.ALIVE, Source.MDNS, STATUS),)),
+    m.DevicesReply(4, (Device(RECORD, NodeState.ALIVE, Source.MDNS, LEAVING, "left 3 times"),)),
     m.PlanRequest(4, "tiny", 512),
     m.PlanReply(4, PLAN),
+    m.DrainRequest(4, is_forced=True, is_over=True),
+    m.DrainReply(4),
 ]
 
 VARIANTS: list[m.Message] = [
     m.Hello(ProtocolVersion(2, 7), "", None),
     m.Heartbeat(),
     m.Heartbeat(NodeStatus(0, 0)),
+    m.Heartbeat(replace(STATUS, leaving="")),
+    m.Heartbeat(next_s=0.0),
     m.Heartbeat(None, (RECORD,)),
     replace(OPENING, index=0, sampling=Sampling()),
-    m.Frame(SESSION, 0, 0, Hidden(b"\0\xff" * 8), sample=False),
-    m.Frame(SESSION, 0, 0, TokenIds(()), sample=False),
-    m.Frame(SESSION, 0, 0, Hidden(b""), sample=False),
+    m.Frame(SESSION, 0, 0, 0, Hidden(b"\0\xff" * 8), sample=False),
+    m.Frame(SESSION, 0, 0, 0, TokenIds(()), sample=False),
+    m.Frame(SESSION, 0, 0, 0, Hidden(b""), sample=False),
+    m.SessionFailed(SESSION, 0, RECORD.node_id, "internal", ""),
+    CHAT,
     replace(CHAT, model=None, deadline_s=None),
     replace(CHAT, model="", deadline_s=0.0, messages=()),
+    replace(CHAT, started=replace(STARTED, tokens=(), plan=replace(PLAN, standbys=()))),
+    replace(ROUTED, gateways=(), recovery=None),
     m.Piece(4, "", ()),
+    m.DrainRequest(4, is_forced=False),
     m.DevicesReply(4, ()),
     *(m.DevicesReply(4, (Device(RECORD, state, Source.SELF, None),)) for state in NodeState),
     *(m.DevicesReply(4, (Device(RECORD, NodeState.LOST, source, None),)) for source in Source),
     *(m.Hello(ProtocolVersion(1, 0), "home", replace(RECORD, device_class=kind)) for kind in DeviceClass),
-    *(m.ChatFinished(4, replace(SUMMARY, reason=reason, stages=())) for reason in FinishReason),
+    *(
+        m.ChatFinished(4, replace(SUMMARY, reason=reason, stages=(), recoveries=()))
+        for reason in FinishReason
+    ),
     *(m.LoadStage(5, replace(KEY, precision=precision)) for precision in Precision),
     m.PlanRequest(4, None, None),
     m.PlanRequest(4, "", 0),
@@ -146,6 +168,7 @@ SAMPLINGS = st.builds(
 FRAMES = st.builds(
     m.Frame,
     SESSIONS,
+    U32,
     U32,
     U32,
     st.lists(U32).map(lambda ids: TokenIds(tuple(ids))) | st.binary(max_size=50).map(Hidden),

@@ -184,6 +184,17 @@ def test_only_what_is_unplugged_drains() -> None:
     assert processor.state(9999.0).battery_level == an_hour
 
 
+def test_a_battery_can_be_given_a_level() -> None:
+    processor = Processor(device_profile("laptop_ryzen_ai_340"))
+    processor.unplug(0.0, 0.25)
+    assert processor.is_on_battery
+    assert processor.state(0.0).battery_level == 0.25
+    processor.unplug(100.0, 0.5)
+    assert processor.state(100.0).battery_level == 0.5
+    processor.plug_in(100.0)
+    assert not processor.is_on_battery
+
+
 def test_what_has_no_battery_cannot_be_unplugged() -> None:
     with pytest.raises(BadSetting, match="Mac mini M4 has no battery to run on"):
         Processor(device_profile("mac_mini_m4")).unplug(0.0)

@@ -10,7 +10,7 @@ import torch
 from mesh.errors import ModelNotPulled, UnknownModel
 from mesh.ports import Sampled, Step
 from mesh.store.shelf import ModelStore
-from mesh.types import ChatMessage, Digest, Precision, Sampling, SessionId, Span, StageKey, TokenIds
+from mesh.types import CacheKey, ChatMessage, Digest, Precision, Sampling, SessionId, Span, StageKey, TokenIds
 from simulator.real.maths import TorchMaths, parts
 from simulator.real.models import FileLibrary, ModelFiles
 from simulator.result import RunResult, Verdict
@@ -65,17 +65,19 @@ def test_two_devices_draw_the_tokens_of_the_undivided_engine(data_dir: Path, fil
     prompt = real.prompt_ids(spec, PROMPT)
     expected, _ = real.reference(spec, prompt, Sampling(), 8, real.stop_ids(spec))
     devices = TorchMaths(files), TorchMaths(files)
+    caches: list[CacheKey] = []
     for maths, span in zip(devices, (Span(0, 13), Span(13, 30)), strict=True):
         key = StageKey(spec.digest, span, Precision.INT4)
         assert maths.load(key) == spec.weights_bytes(span, Precision.INT4)
-        maths.open(SESSION, key, 64, Sampling())
+        caches.append(CacheKey(SESSION, key))
+        maths.open(caches[-1], 64, Sampling())
     tokens: list[int] = []
     start, ids = 0, prompt
     while len(tokens) < len(expected):
-        hidden = devices[0].run(Step(SESSION, start, TokenIds(ids), sample=True))
+        hidden = devices[0].run(Step(caches[0], start, TokenIds(ids), sample=True))
         assert hidden is not None
         assert not isinstance(hidden, Sampled)
-        drawn = devices[1].run(Step(SESSION, start, hidden, sample=True))
+        drawn = devices[1].run(Step(caches[1], start, hidden, sample=True))
         assert isinstance(drawn, Sampled)
         tokens.append(drawn.token)
         start, ids = drawn.position, (drawn.token,)

@@ -8,7 +8,7 @@ import pytest
 
 from mesh.ports import Sampled, Step
 from mesh.spec import ModelSpec
-from mesh.types import Hidden, Precision, Sampling, SessionId, Span, StageKey, TokenIds
+from mesh.types import CacheKey, Hidden, Precision, Sampling, SessionId, Span, StageKey, TokenIds
 from simulator.devices.processor import Processor
 from simulator.devices.roofline import FrameSize, StageCost, frame_seconds
 from simulator.library import MemoryLibrary
@@ -21,7 +21,7 @@ from simulator.token_function import TokenFunction
 
 TINY: ModelSpec = model_spec("tiny")
 KEY = StageKey(TINY.digest, Span(0, 12), Precision.INT4)
-SESSION = SessionId("0" * 16)
+CACHE = CacheKey(SessionId("0" * 16), KEY)
 
 
 class FixedPace:
@@ -30,7 +30,7 @@ class FixedPace:
     def __init__(self, frame_s: float, load_s: float = 0.0) -> None:
         self.frame_s, self.load_s = frame_s, load_s
 
-    async def frame_until_s(self, key: StageKey, step: Step) -> float:
+    async def frame_until_s(self, step: Step) -> float:
         return now_s() + self.frame_s
 
     async def load_until_s(self, key: StageKey) -> float:
@@ -46,12 +46,12 @@ class SlowCompute(InlineCompute):
 
 
 def step(num_rows: int = 1, start: int = 0) -> Step:
-    return Step(SESSION, start, TokenIds(tuple(range(num_rows))), sample=True)
+    return Step(CACHE, start, TokenIds(tuple(range(num_rows))), sample=True)
 
 
 async def opened(throttle: ThrottledCompute) -> ThrottledCompute:
     await throttle.load(KEY)
-    await throttle.open(SESSION, KEY, 256, Sampling())
+    await throttle.open(CACHE, 256, Sampling())
     return throttle
 
 
@@ -69,7 +69,7 @@ async def test_a_frame_takes_at_least_what_the_pace_says_and_gives_the_same_resu
     throttle = await opened(ThrottledCompute(maths(), FixedPace(0.03)))
     plain = maths()
     await plain.load(KEY)
-    await plain.open(SESSION, KEY, 256, Sampling())
+    await plain.open(CACHE, 256, Sampling())
     assert await took_s(throttle, step()) >= 0.03
     assert await throttle.run(step()) == await plain.run(step())
     assert throttle.busy_s >= 0.06
@@ -115,14 +115,14 @@ async def test_the_pace_of_a_profile_is_that_of_the_virtual_device(num_rows: int
     pace = ProfilePace(Processor(profile, now_s()), MemoryLibrary([TINY]))
     expected_s = frame_seconds(profile, StageCost.of(TINY, KEY), FrameSize(0, num_rows, samples=True))
     before_s = now_s()
-    until_s = await pace.frame_until_s(KEY, step(num_rows))
+    until_s = await pace.frame_until_s(step(num_rows))
     assert before_s + expected_s <= until_s <= now_s() + expected_s
 
 
 async def test_a_fault_slows_down_by_its_factor() -> None:
     processor = Processor(device_profile("watch"), now_s())
     pace = ProfilePace(processor, MemoryLibrary([TINY]))
-    healthy_s = await pace.frame_until_s(KEY, step()) - now_s()
+    healthy_s = await pace.frame_until_s(step()) - now_s()
     processor.slow_down(10)
     await asyncio.sleep(healthy_s)
-    assert await pace.frame_until_s(KEY, step()) - now_s() > 5 * healthy_s
+    assert await pace.frame_until_s(step()) - now_s() > 5 * healthy_s

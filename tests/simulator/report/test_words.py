@@ -60,6 +60,12 @@ SENTENCES: list[tuple[Kind, dict[str, Value], str]] = [
         "tv takes 1 row from position 7 through layers [0, 4) of session ab in 10.0 ms.",
     ),
     (Kind.ASKED, {"request": 3, "model": "tiny", "attempt": 2}, "tv is asked request 3 of tiny (attempt 2)."),
+    (
+        Kind.ROUTED,
+        {"request": 3, "session": "ab", "epoch": 0, "devices": "tv, hub", "lost": "", "stall_s": 0.0},
+        "Request 3 goes by session ab, epoch 0: tv, hub.",
+    ),
+    (Kind.DRAINED, {"text": "it holds nothing any more"}, "tv was drained: it holds nothing any more."),
     (Kind.TOKEN, {"request": 3, "index": 0, "token": 9}, "Token 1 of request 3 comes to tv."),
     (
         Kind.ANSWERED,

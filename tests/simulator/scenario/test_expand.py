@@ -325,3 +325,19 @@ def test_only_what_has_a_battery_is_unplugged() -> None:
     )
     assert made.faults
     assert all(fault.devices[0].startswith("phone") for fault in made.faults)
+
+
+def test_a_step_stay_ends_departing_and_draining() -> None:
+    steps = "".join(
+        f'[[timeline]]\nat = "{at}s"\ndo = "{do}"\ndevices = "tv"\n'
+        for at, do in ((2, "depart"), (3, "drain"), (5, "stay"))
+    )
+    made = script(TV, PHONES, steps)
+    found = [(fault.kind, fault.at_s, fault.for_s) for fault in made.faults]
+    assert found == [(FaultKind.DEPART, 2.0, 3.0), (FaultKind.DRAIN, 3.0, 2.0)]
+
+
+def test_an_unplugged_battery_has_the_level_that_is_given_or_as_it_was() -> None:
+    step = '[[timeline]]\nat = "2s"\ndo = "unplug"\ndevices = "phone-01"\n'
+    assert [fault.amount for fault in script(TV, PHONES, step).faults] == [0.0]
+    assert [fault.amount for fault in script(TV, PHONES, step + 'level = "16 %"\n').faults] == [0.16]

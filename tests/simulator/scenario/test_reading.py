@@ -50,6 +50,7 @@ def test_a_scenario_is_read_with_its_units() -> None:
         "one_end",
         "memory_within_budget",
         "no_role_failed",
+        "freed_in_time",
     ]
 
 
@@ -196,6 +197,14 @@ WRONG = {
     "no battery to run on": (
         BASE + STEP + "do = 'unplug'\ndevices = 'tv'\n",
         "12: timeline.devices: tv has no battery, so it cannot be unplugged",
+    ),
+    "an empty battery": (
+        BASE + STEP + "do = 'unplug'\ndevices = 'pc'\nlevel = '0 %'\n",
+        "13: timeline.level: a battery of 0 % cannot run anything; write for instance 16 %",
+    ),
+    "staying where nobody leaves": (
+        BASE + STEP + "do = 'stay'\ndevices = 'pc'\n",
+        "9: timeline: stay at 5 s ends nothing for 'pc': no depart or drain is open by then",
     ),
     "nothing before the healing": (
         TOP + "heal = '0s'\n" + DEVICES + '[[eventually]]\npromise = "answered"\nwithin = "8s"\n',

@@ -33,7 +33,8 @@ def test_every_key_of_the_schema_says_what_it_is() -> None:
 
 def test_there_is_a_budget_for_each_figure_and_a_key_for_each_wait() -> None:
     assert Budgets.__struct_fields__ == tuple(field.name for field in fields(Figures))
-    assert {f"{name}_s" for name in TimingTable.__struct_fields__} == {field.name for field in fields(Timing)}
+    waits = {field.name for field in fields(Timing) if field.name.endswith("_s")}
+    assert {f"{name}_s" for name in TimingTable.__struct_fields__} == waits
 
 
 def test_every_fault_can_be_written_and_ended() -> None:

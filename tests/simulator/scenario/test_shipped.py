@@ -17,6 +17,9 @@ from simulator.script import Script
 NAMES = [name for name, _ in shipped()]
 HOUSEHOLDS = {
     "apartment_block",
+    "battery_low",
+    "car_leaves_garage",
+    "chaos",
     "evening_home",
     "fridge_joins",
     "gray_failure",
@@ -29,6 +32,7 @@ HOUSEHOLDS = {
     "too_big_model",
     "tv_off_mid_answer",
     "wifi_degrades",
+    "wifi_degrades_all_night",
 }
 
 
@@ -106,7 +110,18 @@ def whole_bytes(model: str) -> int:
     return Demand(model_spec(model), Precision.INT4, 1024).whole_bytes
 
 
-@pytest.mark.parametrize("name", ["too_big_model", "tv_off_mid_answer", "fridge_joins", "party_churn"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "too_big_model",
+        "tv_off_mid_answer",
+        "fridge_joins",
+        "party_churn",
+        "chaos",
+        "car_leaves_garage",
+        "battery_low",
+    ],
+)
 def test_what_is_to_be_split_fits_on_no_device(name: str) -> None:
     scenario = load(name)
     most_bytes = max(device.memory_bytes for device in expand(scenario, 1).devices)

@@ -15,7 +15,7 @@ from mesh.errors import ChannelClosed
 from mesh.ports import Channel, Listener, Sampled, Step
 from mesh.roles.node import Node, NodeSettings, Ports
 from mesh.spec import ModelSpec
-from mesh.types import Address, Hidden, NodeRecord, Sampling, SessionId, StageKey
+from mesh.types import Address, CacheKey, Hidden, NodeRecord, Sampling, StageKey
 from simulator.compute import ModelledCompute
 from simulator.parts import Parts
 from simulator.result import RunResult
@@ -32,23 +32,21 @@ class IgnoresPositions(TokenFunction):
         self.is_careless = False
         self._left: dict[StageKey, array[int]] = {}
         """What the last session of each stage left in its cache."""
-        self._keys: dict[SessionId, StageKey] = {}
 
-    def open(self, session_id: SessionId, key: StageKey, context: int, sampling: Sampling) -> None:
-        super().open(session_id, key, context, sampling)
-        self._keys[session_id] = key
-        if key in self._left:
-            self._caches[session_id].made = self._left.pop(key)
+    def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
+        super().open(cache, context, sampling)
+        if cache.stage in self._left:
+            self._caches[cache].made = self._left.pop(cache.stage)
 
-    def close(self, session_id: SessionId) -> None:
-        if session_id in self._caches:
-            self._left[self._keys.pop(session_id)] = self._caches[session_id].made
-        super().close(session_id)
+    def close(self, cache: CacheKey) -> None:
+        if cache in self._caches:
+            self._left[cache.stage] = self._caches[cache].made
+        super().close(cache)
 
     def run(self, step: Step) -> Hidden | Sampled | None:
-        if not self.is_careless or step.session_id not in self._caches:
+        if not self.is_careless or step.cache not in self._caches:
             return super().run(step)
-        start = self._caches[step.session_id].num_positions
+        start = self._caches[step.cache].num_positions
         result = super().run(replace(step, start=start))
         if isinstance(result, Sampled):
             return replace(result, position=result.position + step.start - start)

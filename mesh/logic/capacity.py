@@ -1,0 +1,103 @@
+"""What is to be placed, and who has memory for it.
+
+Owns the values that all planning reckons with: what is known of a usable node, and what a model weighs
+with the cache of one session. Pure. Must not know how nodes are chosen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mesh.spec import ModelSpec
+from mesh.types import LoadedStage, NodeRecord, PlannedStage, Precision, Span, StageKey
+
+_MB = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A node that has the model on its disk and may be used, with what is known of its memory."""
+
+    node: NodeRecord
+    memory_bytes: int
+    """What its owner lends to the mesh."""
+    spare_bytes: int = 0
+    """Part of the memory that new plans leave free; replacements and warm copies may use it."""
+    used_bytes: int = 0
+    """Weights and caches that it holds now, as it announced."""
+    stages: tuple[LoadedStage, ...] = ()
+    """What is loaded there now."""
+    doubts: int = 0
+    """How often it has failed the session at hand."""
+
+    @property
+    def plannable_bytes(self) -> int:
+        """Memory that new plans may use."""
+        return max(0, self.memory_bytes - self.spare_bytes)
+
+    @property
+    def free_bytes(self) -> int:
+        """Memory that holds nothing now."""
+        return max(0, self.memory_bytes - self.used_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Memory of one node that may be filled."""
+
+    node: NodeRecord
+    room_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What is to be placed."""
+
+    spec: ModelSpec
+    precision: Precision
+    context: int
+    """Positions of one session."""
+
+    @property
+    def layer_bytes(self) -> int:
+        """Weights and cache of one layer."""
+        layer = self.spec.layer_bytes(self.precision)
+        return layer + self.spec.layer_cache_bytes(self.context, self.precision)
+
+    @property
+    def whole_bytes(self) -> int:
+        """Everything on one node."""
+        ends = self.spec.ends_bytes(self.precision, first=True, last=True)
+        return self.spec.num_layers * self.layer_bytes + ends
+
+    @property
+    def split_bytes(self) -> int:
+        """Everything on several nodes together: a tied table is then held at both ends."""
+        first = self.spec.ends_bytes(self.precision, first=True, last=False)
+        last = self.spec.ends_bytes(self.precision, first=False, last=True)
+        return self.spec.num_layers * self.layer_bytes + first + last
+
+    def capacity(self, memory_bytes: int, *, first: bool, last: bool) -> int:
+        """Layers that fit beside the ends; negative where not even those fit."""
+        free_bytes = memory_bytes - self.spec.ends_bytes(self.precision, first=first, last=last)
+        return free_bytes // self.layer_bytes
+
+    def stage(self, node: NodeRecord, span: Span) -> PlannedStage:
+        """Return the span as a stage on a node, with its bytes."""
+        weights_bytes = self.spec.weights_bytes(span, self.precision)
+        cache_bytes = self.spec.cache_bytes(span, self.context, self.precision)
+        return PlannedStage(node, span, weights_bytes, cache_bytes)
+
+    def key(self, span: Span) -> StageKey:
+        """Name the stage that a node has loaded for the span."""
+        return StageKey(self.spec.digest, span, self.precision)
+
+
+def held_bytes(stage: PlannedStage) -> int:
+    """Weights of a stage and the cache of one session."""
+    return stage.weights_bytes + stage.cache_bytes
+
+
+def megabytes(num_bytes: int, *, down: bool = False) -> int:
+    """Whole megabytes for people: a need is rounded up, an offer down."""
+    return num_bytes // _MB if down else -(-num_bytes // _MB)

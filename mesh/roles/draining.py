@@ -1,0 +1,123 @@
+"""Leaving without harm: a node that is about to go, or should rest, has others take over what it holds.
+
+Owns why the node is leaving, which may be for several reasons at once, and whether that may be. Who takes
+over, and when, is each gateway's decision; this role says so, and waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from mesh.config import Planning
+from mesh.errors import InsufficientMemory, LastHolder
+from mesh.logic.capacity import Candidate, Demand
+from mesh.logic.partition import plan
+from mesh.logic.readiness import Readiness
+from mesh.ports import Conditions, Library
+from mesh.roles.gateway import Gateway
+from mesh.roles.roster import Roster
+from mesh.roles.survey import Survey
+from mesh.roles.worker import Worker
+from mesh.types import Digest, NodeId, Precision
+
+_LOOK_S = 0.05  # between looks at what is left to hand over
+
+OWNER = "its owner drains it"
+STOPPING = "it is about to stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaver:
+    """The parts of a node that leave."""
+
+    node_id: NodeId
+    name: str
+    worker: Worker
+    gateway: Gateway
+    roster: Roster
+    library: Library
+    planning: Planning
+
+
+class Draining:
+    """Whether a node is leaving, and why."""
+
+    def __init__(self, leaver: Leaver) -> None:
+        self._leaver = leaver
+        self._reasons: dict[str, str] = {}
+
+    def begin(self, source: str, reason: str) -> None:
+        """Take nothing new, and say so to everybody at once.
+
+        Unless it is the device's own condition that is the reason, no new answers are begun either.
+        """
+        self._reasons[source] = reason
+        self._changed()
+        self._leaver.gateway.answers.node_leaving(self._leaver.node_id)
+
+    def end(self, source: str) -> None:
+        """That reason is over; with the last one the node takes part again."""
+        if self._reasons.pop(source, None) is not None:
+            self._changed()
+
+    async def until_empty(self) -> None:
+        """Wait until no session is held here and no answer is made here any more."""
+        leaver = self._leaver
+        while leaver.worker.num_sessions or self._num_own_answers:  # noqa: ASYNC110  two roles, seldom asked
+            await asyncio.sleep(_LOOK_S)
+
+    @property
+    def _num_own_answers(self) -> int:
+        """Answers of this node's gateway; where that stays open, they need not end."""
+        gateway = self._leaver.gateway
+        return gateway.answers.num_under_way if gateway.closing else 0
+
+    async def follow(self, conditions: Conditions) -> None:
+        """Leave, and come back, as the device's condition has it."""
+        readiness = Readiness()
+        async for condition in conditions.watch():
+            reason = readiness.update(condition)
+            if reason is not None:
+                self.begin("condition", reason)
+            else:
+                self.end("condition")
+
+    async def check(self) -> None:
+        """Raise LastHolder where nobody could take over what is held here, saying what would stop."""
+        stages = self._leaver.worker.status().stages
+        for digest in dict.fromkeys(stage.key.digest for stage in stages):
+            missing = await self._missing(digest)
+            if missing is not None:
+                spans = ", ".join(str(s.key.span) for s in stages if s.key.digest == digest)
+                num_answers = self._leaver.worker.num_sessions
+                raise LastHolder(
+                    f"{self._leaver.name} holds layers {spans}, and nobody could take them over ({missing}); "
+                    f"{num_answers} answers would end and new ones be refused: --force drains it anyway"
+                )
+
+    async def _missing(self, digest: Digest) -> str | None:
+        """Say why a model that has a place now would have none without this node; None where it would."""
+        leaver = self._leaver
+        spec = await leaver.library.spec_of(digest)
+        demand = Demand(spec, Precision.INT4, min(leaver.planning.context_step, spec.context_length))
+        everybody = Survey(leaver.roster).for_recovery(spec.ref, lambda _: 0, with_leaving=True)
+        others = [_with_all_its_memory(c) for c in everybody if c.node.node_id != leaver.node_id]
+        try:
+            plan(demand, others)
+        except InsufficientMemory as error:
+            return str(error)
+        return None
+
+    def _changed(self) -> None:
+        leaver = self._leaver
+        leaver.worker.leaving = next(iter(self._reasons.values()), None)
+        # One that is only tired works on where nobody else can.
+        closing = [reason for source, reason in self._reasons.items() if source != "condition"]
+        leaver.worker.is_closed = bool(closing)
+        leaver.gateway.closing = next(iter(closing), None)
+        leaver.roster.speak_now()
+
+
+def _with_all_its_memory(candidate: Candidate) -> Candidate:
+    return Candidate(candidate.node, candidate.memory_bytes)

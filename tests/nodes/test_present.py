@@ -1,0 +1,80 @@
+"""The JSON fields and lines of devices that hand over, of standbys and of recoveries."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from mesh.types import Recovery
+from nodes.present import (
+    answer_json,
+    device_json,
+    devices_table,
+    plan_json,
+    plan_table,
+    recovery_line,
+    remarks,
+)
+from tests.nodes.shown import RECOVERY, WHOLE, device, plan, stage, summary
+
+
+def lines(table: Table) -> list[str]:
+    console = Console(width=140)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get().splitlines()
+
+
+def test_a_device_tells_whether_plans_leave_it_out() -> None:
+    value = device_json(device("tv", leaving="it is too hot", kept_out="it left 3 times in 60 s"))
+    assert (value["leaving"], value["kept_out"]) == ("it is too hot", "it left 3 times in 60 s")
+    assert (value["memory_bytes"], value["spare_bytes"]) == (100_000_000, 30_000_000)
+    usual = device_json(device("tv"))
+    assert (usual["leaving"], usual["kept_out"]) == (None, None)
+
+
+def test_people_see_it_in_the_state_and_why_below() -> None:
+    devices = [
+        device("car", leaving="it is about to leave the house"),
+        device("phone"),
+        device("tv", leaving="it is too hot", kept_out="it left 3 times in 60 s"),
+    ]
+    shown = "\n".join(lines(devices_table(devices)))
+    assert "alive, leaving " in shown
+    assert "alive, leaving, kept out" in shown
+    assert remarks(devices) == [
+        "car is leaving: it is about to leave the house",
+        "tv is leaving: it is too hot",
+        "tv is kept out of plans: it left 3 times in 60 s",
+    ]
+
+
+def test_a_plan_shows_its_standbys_after_its_stages() -> None:
+    placed = plan(*WHOLE.stages, standbys=(stage("phone", 0, 10),))
+    assert [row["name"] for row in plan_json(placed)["standbys"]] == ["phone"]  # type: ignore[attr-defined]
+    assert plan_json(WHOLE)["standbys"] == []
+    assert [line for line in lines(plan_table(placed)) if "[0, 10) standby" in line and "phone" in line]
+
+
+def test_an_answer_tells_its_recoveries() -> None:
+    assert answer_json("", summary(1))["recoveries"] == []
+    assert answer_json("", summary(1, RECOVERY))["recoveries"] == [
+        {
+            "lost": ["tv"],
+            "replacement": ["car"],
+            "detect_s": 0.01,
+            "stall_s": 0.3142,
+            "replayed_positions": 45,
+            "recomputed_layers": 0,
+        }
+    ]
+
+
+def test_a_recovery_is_one_line_for_people() -> None:
+    def line(lost: tuple[str, ...], replacement: tuple[str, ...]) -> str:
+        return recovery_line(Recovery(lost, replacement, 0.1, 0.314, 0, 0))
+
+    assert line(("tv",), ("car",)) == "tv was lost: 0.31 s pause; car goes on"
+    two = "tv, hub and car were lost: 0.31 s pause; phone and watch go on"
+    assert line(("tv", "hub", "car"), ("phone", "watch")) == two
+    assert line((), ()) == "a connection was lost: 0.31 s pause"
