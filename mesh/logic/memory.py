@@ -20,6 +20,7 @@ class MemoryLedger:
         self.budget_bytes = budget_bytes
         self._stages: dict[StageKey, int] = {}  # from the least recently used to the most
         self._arriving: set[StageKey] = set()
+        self._departing: set[StageKey] = set()
         self._caches: dict[CacheKey, int] = {}
 
     @property
@@ -46,8 +47,10 @@ class MemoryLedger:
 
         Those are taken from the books too; the stage itself counts as in use until `stage_arrived`. Where
         even freeing every idle stage is not enough, changes nothing and raises InsufficientMemory, or Busy
-        if it would fit once what runs has ended.
+        if it would fit once what runs has ended, or while this very stage is being freed.
         """
+        if key in self._departing:
+            raise Busy(f"layers {key.span} are just being freed; try again")
         doomed = self._make_room(weights_bytes)
         if doomed is None:
             text = (
@@ -64,6 +67,10 @@ class MemoryLedger:
     def stage_arrived(self, key: StageKey) -> None:
         """A booked stage's weights are in memory: sessions may use it."""
         self._arriving.discard(key)
+
+    def stage_left(self, key: StageKey) -> None:
+        """A stage that was to be freed is out of memory."""
+        self._departing.discard(key)
 
     def drop_stage(self, key: StageKey) -> None:
         """Take a stage's weights from the books."""
@@ -103,6 +110,7 @@ class MemoryLedger:
             return None
         for key in doomed:
             del self._stages[key]
+        self._departing.update(doomed)
         return doomed
 
     def _idle(self, spared: StageKey | None) -> list[StageKey]:

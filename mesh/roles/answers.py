@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from mesh.errors import MeshError
 from mesh.logic.membership import Change
 from mesh.messages import Progress, RequestFailed, Resume, SessionFailed, StageLoaded, Token
-from mesh.roles.driver import Driver, LinkBroken, Means, NodeGone, NodeLeaving, Order, Outcome
+from mesh.roles.driver import Driver
+from mesh.roles.order import LinkBroken, Means, NodeGone, NodeLeaving, Order, Outcome
 from mesh.types import Address, NodeId, NodeRecord, NodeState, NodeStatus, SessionId
 
 
@@ -50,7 +51,7 @@ class Answers:
             return self._means.deployer.answered(message)
         driver = self._drivers.get(message.session_id)
         if driver is not None and message.epoch == driver.session.epoch:
-            driver.inbox.put_nowait(message)
+            driver.hear(message)
         return None
 
     def is_over(self, progress: Progress, node: NodeRecord | None) -> bool:
@@ -73,7 +74,7 @@ class Answers:
             for incarnation in sorted(lives):
                 # One that started again has lost what its life before had, and that only.
                 if change.after is not NodeState.JOINED or incarnation < record.incarnation:
-                    driver.inbox.put_nowait(NodeGone(record.node_id, incarnation, lost))
+                    driver.hear(NodeGone(record.node_id, incarnation, lost))
 
     def status_changed(self, record: NodeRecord, status: NodeStatus) -> None:
         """Take what a node tells about itself: one that leaves is to be relieved, another has room now."""
@@ -84,7 +85,7 @@ class Answers:
     def node_leaving(self, node_id: NodeId) -> None:
         """Have others take over what a node holds."""
         for driver in self._all():
-            driver.inbox.put_nowait(NodeLeaving(node_id))
+            driver.hear(NodeLeaving(node_id))
 
     def _mesh_changed(self) -> None:
         for driver in self._all():
@@ -92,7 +93,7 @@ class Answers:
 
     def _peer_broken(self, address: Address, error: MeshError) -> None:
         for driver in self._all():
-            driver.inbox.put_nowait(LinkBroken(address, error))
+            driver.hear(LinkBroken(address, error))
 
     def _all(self) -> Iterator[Driver]:
         return iter(tuple(self._drivers.values()))

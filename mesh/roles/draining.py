@@ -91,9 +91,10 @@ class Draining:
             if missing is not None:
                 spans = ", ".join(str(s.key.span) for s in stages if s.key.digest == digest)
                 num_answers = self._leaver.worker.num_sessions
+                answers = "1 answer" if num_answers == 1 else f"{num_answers} answers"
                 raise LastHolder(
                     f"{self._leaver.name} holds layers {spans}, and nobody could take them over ({missing}); "
-                    f"{num_answers} answers would end and new ones be refused: --force drains it anyway"
+                    f"{answers} would end and new ones be refused: --force drains it anyway"
                 )
 
     async def _missing(self, digest: Digest) -> str | None:

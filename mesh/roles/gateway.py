@@ -18,6 +18,7 @@ from mesh.config import MAX_CONVERSATION_BYTES, Planning, Timing
 from mesh.errors import (
     BadRequest,
     BadSetting,
+    CapacityLost,
     DeadlineExceeded,
     InsufficientMemory,
     InternalError,
@@ -52,7 +53,7 @@ from mesh.messages import (
 from mesh.ports import Library, Pieces
 from mesh.roles.answers import Answers
 from mesh.roles.deployer import Deployer
-from mesh.roles.driver import Means, Order, Outcome
+from mesh.roles.order import Means, Order, Outcome
 from mesh.roles.peers import Peers
 from mesh.roles.roster import Roster
 from mesh.roles.survey import Survey
@@ -270,8 +271,11 @@ class Gateway:
     def _taken_over(self, started: Started, demand: Demand) -> Plan:
         """The route of another gateway's answer, without the nodes that are gone."""
         candidates = self._survey.for_recovery(started.plan.model, lambda _: 0)
-        # Their gateway is gone: who is in doubt at this moment most likely is that one.
-        return mend(demand, started.plan, candidates, self._survey.suspects())
+        try:
+            # Their gateway is gone: who is in doubt at this moment most likely is that one.
+            return mend(demand, started.plan, candidates, self._survey.suspects())
+        except CapacityLost:
+            return started.plan  # whoever drives it waits for a device to come back
 
     async def _routed(
         self, text: _Text, session_id: SessionId, epoch: int, plan: Plan, recovery: Recovery | None

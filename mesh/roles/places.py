@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -271,8 +271,7 @@ class Places:
         self._places[place.cache] = place
         self.limit_kept()
         try:
-            for stage in doomed:
-                await means.compute.unload(stage)
+            await self.unload(doomed)
             await means.compute.open(place.cache, opening.context, opening.sampling)
         except BaseException:
             await self.release(place)
@@ -285,6 +284,14 @@ class Places:
         if place.next_hop is None and place.relay.length >= known > 0 and known not in place.drawn:
             return place.relay.take_back(known - 1)
         return rewound
+
+    async def unload(self, doomed: Sequence[StageKey]) -> None:
+        """Free stages that the books have given up already."""
+        for key in doomed:
+            try:
+                await self._means.compute.unload(key)
+            finally:
+                self._means.ledger.stage_left(key)
 
     async def _leave_others(self, opening: OpenSession) -> None:
         """Free what this node had of a session by an older route, and has no more."""

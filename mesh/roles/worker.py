@@ -198,8 +198,7 @@ class Worker:
         doomed = self._ledger.book_stage(key, weights_bytes)
         self._places.limit_kept()
         try:
-            for stage in doomed:
-                await self._compute.unload(stage)
+            await self._places.unload(doomed)
             await self._compute.load(key)
         except BaseException:
             self._ledger.drop_stage(key)

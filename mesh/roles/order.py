@@ -1,0 +1,118 @@
+"""What a gateway's drivers are given to do, what they work with, and what they are told.
+
+Owns these values and nothing that is done with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from mesh.config import Planning, Timing
+from mesh.errors import MeshError, StageLost
+from mesh.logic.capacity import Demand
+from mesh.logic.session import Session
+from mesh.messages import Progress, Resume, SessionFailed, Token
+from mesh.roles.deployer import Deployer
+from mesh.roles.peers import Peers
+from mesh.roles.places import Attention
+from mesh.roles.survey import Survey
+from mesh.types import Address, FinishReason, NodeId, NodeRecord, Plan, Recovery, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One answer to make."""
+
+    session: Session
+    demand: Demand
+    plan: Plan
+    sampling: Sampling
+    show: Callable[[int], Awaitable[None]]
+    """Takes each token of the answer as it comes."""
+    routed: Callable[[int, Plan, Recovery | None], Awaitable[None]]
+    """Told of each route by its epoch and plan: of the first at once, of others with their first token."""
+    until_s: float | None = None
+    """When the client's patience ends, by the loop's clock."""
+    taken_over: Plan | None = None
+    """The route that the session has had at another gateway; its stages may still hold it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an answer ended, and when its tokens came (seconds of the loop's clock)."""
+
+    reason: FinishReason
+    plan: Plan
+    """The route by which the last token came."""
+    num_drawn: int
+    """Tokens that came, with the one that ended the answer."""
+    first_s: float
+    last_s: float
+    recoveries: tuple[Recovery, ...] = ()
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Rate from the first token to the last; 0 where only one came."""
+        elapsed_s = self.last_s - self.first_s
+        return (self.num_drawn - 1) / elapsed_s if elapsed_s > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What drivers work with."""
+
+    own: NodeRecord
+    peers: Peers
+    survey: Survey
+    deployer: Deployer
+    attention: Attention
+    timing: Timing
+    planning: Planning
+
+
+@dataclass(frozen=True, slots=True)
+class NodeGone:
+    """Nothing can be expected of a node in this life any more."""
+
+    node_id: NodeId
+    incarnation: int
+    error: StageLost
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLeaving:
+    """A node asks that others take over what it holds."""
+
+    node_id: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class LinkBroken:
+    """The link to an address broke, or could not be opened."""
+
+    address: Address
+    error: MeshError
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Another route is loaded, to take over from the one of an epoch."""
+
+    epoch: int
+    plan: Plan
+    leaving: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class TooSlow:
+    """A stage of the route takes what it is sent and does not get on with it."""
+
+    index: int
+
+
+Trouble = SessionFailed | NodeGone | LinkBroken | TooSlow
+Heard = Token | Resume | NodeLeaving | Prepared | Trouble
+"""What a driver has to take up."""
+News = Heard | Progress
+"""What a driver is told."""

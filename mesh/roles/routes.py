@@ -1,0 +1,161 @@
+"""The routes of one answer: what trouble means for the one of now, and which is the next.
+
+Owns the blame, the detour, and the waiting for a device to come back where no route is possible. Must not
+know how a route is loaded or opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from mesh.errors import CapacityLost, MeshError, StageLost
+from mesh.logic.detour import Detour
+from mesh.logic.interruption import Blame, Interruption
+from mesh.messages import SessionFailed
+from mesh.roles.deployer import LoadFailed
+from mesh.roles.order import LinkBroken, NodeGone, Order, TooSlow, Trouble
+from mesh.roles.survey import Survey
+from mesh.types import NodeId, NodeRecord, Plan
+
+_PAUSE_S = 0.05  # before a route is opened anew that has just failed; doubled each time
+_LONGEST_PAUSE_S = 1.0
+
+
+class Interrupted(Exception):
+    """The answer cannot go on by its route."""
+
+    def __init__(self, interruption: Interruption) -> None:
+        super().__init__(str(interruption.error))
+        self.interruption = interruption
+
+
+class Routes:
+    """The routes of one answer."""
+
+    def __init__(self, order: Order, survey: Survey, stall_s: float) -> None:
+        self.plan = order.plan
+        """The route of now."""
+        self._order = order
+        self._survey = survey
+        self._stall_s = stall_s
+        self._blame = Blame()
+        self._detour = Detour(
+            order.demand, order.taken_over or order.plan, is_settled=order.taken_over is not None
+        )
+        self._changed = asyncio.Event()
+        """Set when the mesh has changed, so that a route may be possible which was not."""
+        self._num_in_vain = 0
+        """Routes that were opened since the last token."""
+        self._heard_s = _now()
+        """When the last token came; the beginning, before the first."""
+
+    def token_came(self) -> None:
+        """The route of now works."""
+        self._heard_s, self._num_in_vain = _now(), 0
+        self._blame.token_came()
+        self._detour.token_came(self.plan)
+
+    def mesh_changed(self) -> None:
+        """A device came, went, or has other things to tell."""
+        self._changed.set()
+        self._detour.mesh_changed()
+
+    def holds(self, node_id: NodeId) -> bool:
+        """Whether a node has a stage of the route of now."""
+        return any(stage.node.node_id == node_id for stage in self.plan.stages)
+
+    def name(self, node_id: NodeId) -> str:
+        """The name of a node of the route."""
+        names = (s.node.name for s in self.plan.stages if s.node.node_id == node_id)
+        return next(names, node_id[:8])
+
+    def interrupt(self, error: MeshError, node_id: NodeId) -> None:
+        """Raise Interrupted for a failure at a node, or the error itself where nothing helps."""
+        seems_alive = self._survey.seems_alive(node_id)
+        interruption = self._blame.judge(error, node_id, seems_alive=seems_alive)
+        if interruption is None:
+            raise error
+        raise Interrupted(interruption)
+
+    def load_failed(self, failed: LoadFailed) -> None:
+        """Raise Interrupted, or the error, for a stage that could not be loaded."""
+        self.interrupt(failed.error, failed.stage.node.node_id)
+
+    def trouble(self, news: Trouble, epoch: int) -> None:
+        """Raise Interrupted where the news concern the route of now, or the error where nothing helps."""
+        match news:
+            case SessionFailed() if news.epoch == epoch:
+                error = news.error
+                lost = error.lost if isinstance(error, StageLost) else None
+                self.interrupt(error, NodeId(lost) if lost else news.node_id)
+            case NodeGone(node_id, incarnation, gone):
+                if any(
+                    s.node.node_id == node_id for s in self.plan.stages if s.node.incarnation == incarnation
+                ):
+                    self.interrupt(gone, node_id)
+            case LinkBroken(address, why) if self.plan.stages[0].node.address == address:
+                first = self.plan.stages[0].node
+                text = f"{first.name} went away ({why}); ask again"
+                self.interrupt(StageLost(text, first.node_id), first.node_id)
+            case TooSlow(index):
+                self._blame_slow(self.plan.stages[index].node)
+
+    def next_beside(self, leaving: NodeId) -> Plan:
+        """Return a route without a node that is about to leave; raise CapacityLost where there is none."""
+        candidates = self._survey.for_recovery(self.plan.model, self._blame.doubts)
+        return self._detour.next(candidates, (leaving,))
+
+    async def reroute(self, interruption: Interruption) -> None:
+        """Make another route the one of now, with those that are there, or when a device has come back.
+
+        Raises the interruption's error, or CapacityLost, when the time for that is over.
+        """
+        self._detour.interrupted(interruption)
+        self._num_in_vain += 1
+        if self._num_in_vain > 1:
+            await asyncio.sleep(min(_LONGEST_PAUSE_S, _PAUSE_S * 2 ** (self._num_in_vain - 2)))
+            if _now() >= self._until_s:
+                raise interruption.error
+        self.plan = interruption.plan or await self._mended(interruption)
+
+    @property
+    def _until_s(self) -> float:
+        """So long routes are tried, and devices waited for, without a token."""
+        if self._order.until_s is not None:
+            return self._order.until_s - _PAUSE_S
+        return self._heard_s + self._stall_s
+
+    async def _mended(self, interruption: Interruption) -> Plan:
+        until_s = self._until_s
+        while True:
+            self._changed.clear()
+            try:
+                return self._mend()
+            except CapacityLost:
+                if not interruption.is_loss and not self._order.session.tokens:
+                    raise interruption.error from None  # it never began: say what is in the way
+                if _now() >= until_s:
+                    raise
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(until_s):
+                    await self._changed.wait()
+
+    def _mend(self) -> Plan:
+        """Do without those that are about to leave; where that cannot be, with them."""
+        survey, doubts, model = self._survey, self._blame.doubts, self.plan.model
+        try:
+            return self._detour.next(survey.for_recovery(model, doubts))
+        except CapacityLost:
+            return self._detour.next(survey.for_recovery(model, doubts, with_leaving=True))
+
+    def _blame_slow(self, node: NodeRecord) -> None:
+        self._survey.mistrust(node.node_id)
+        error = StageLost(f"{node.name} takes what it is sent and does not get on with it", node.node_id)
+        interruption = self._blame.judge(error, node.node_id, seems_alive=False)
+        assert interruption is not None
+        raise Interrupted(interruption)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
