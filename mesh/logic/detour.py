@@ -17,6 +17,8 @@ from mesh.logic.interruption import Interruption
 from mesh.logic.recovery import mend
 from mesh.types import NodeId, Plan
 
+_REFUSED_S = 2.0  # after which a node is asked again whether it has room
+
 
 class Detour:
     """The routes of one answer."""
@@ -27,32 +29,30 @@ class Detour:
         self._base = base
         self._is_settled = is_settled
         self._gone: dict[NodeId, None] = {}
-        self._refused: dict[NodeId, None] = {}
+        self._refused_s: dict[NodeId, float] = {}
 
-    def interrupted(self, interruption: Interruption) -> None:
+    def interrupted(self, interruption: Interruption, now: float) -> None:
         """Take note of who is gone, or has no room for more; the stages that it holds already stay there."""
         if interruption.is_refusal:
-            self._refused.update(dict.fromkeys(interruption.nodes))
+            self._refused_s.update(dict.fromkeys(interruption.nodes, now))
         if not (interruption.is_refusal and self._is_settled):
             self._gone.update(dict.fromkeys(interruption.gone))
 
     def token_came(self, plan: Plan) -> None:
         """A token came by this route: what was before is over."""
-        if self._base is not plan or self._gone or self._refused:
-            self._base, self._is_settled = plan, True
-            self._gone, self._refused = {}, {}
-        self._is_settled = True
+        self._base, self._is_settled = plan, True
+        self._gone.clear()
+        self._refused_s.clear()
 
-    def mesh_changed(self) -> None:
-        """Who had no room may have some now; an answer that has not begun does not wait for it."""
-        if self._is_settled:
-            self._refused.clear()
-
-    def next(self, candidates: Sequence[Candidate], also_gone: Collection[NodeId] = ()) -> Plan:
+    def next(self, candidates: Sequence[Candidate], now: float, also_gone: Collection[NodeId] = ()) -> Plan:
         """Return the next route; raise CapacityLost where there is none."""
-        gone = (*self._gone, *also_gone)
-        usable = [self._without_room(c) if c.node.node_id in self._refused else c for c in candidates]
-        return mend(self._demand, self._base, usable, gone)
+        usable = [self._without_room(c) if self._has_refused(c, now) else c for c in candidates]
+        return mend(self._demand, self._base, usable, (*self._gone, *also_gone))
+
+    def _has_refused(self, candidate: Candidate, now: float) -> bool:
+        """Whether a node has no room. It may have some later; an answer that has not begun does not wait."""
+        refused_s = self._refused_s.get(candidate.node.node_id)
+        return refused_s is not None and (not self._is_settled or now - refused_s < _REFUSED_S)
 
     def _without_room(self, candidate: Candidate) -> Candidate:
         """A node that refused has room for what it holds of this route, and for no more."""

@@ -234,6 +234,8 @@ class Gateway:
         if request.started is not None:
             demand = replace(demand, context=request.started.plan.context)
         order = self._order(request, session, demand, text)
+        if request.deadline_s is not None:  # counted from the beginning: to read a tokenizer takes a while
+            order = replace(order, until_s=began_s + request.deadline_s)
         outcome = _complete(order) if session.is_full else await self.answers.make(order)
         await text.finish()
         return Summary(
@@ -250,9 +252,6 @@ class Gateway:
 
     def _order(self, request: ChatRequest, session: Session, demand: Demand, text: _Text) -> Order:
         """Put together what is to be made: an answer from its beginning, or what is left of another's."""
-        until_s = None
-        if request.deadline_s is not None:
-            until_s = asyncio.get_running_loop().time() + request.deadline_s
         order = Order(
             session=session,
             demand=demand,
@@ -260,7 +259,6 @@ class Gateway:
             sampling=request.sampling,
             show=text.push,
             routed=partial(self._routed, text, session.session_id),
-            until_s=until_s,
             taken_over=request.started.plan if request.started else None,
         )
         if request.started is not None:

@@ -59,7 +59,6 @@ class Routes:
     def mesh_changed(self) -> None:
         """A device came, went, or has other things to tell."""
         self._changed.set()
-        self._detour.mesh_changed()
 
     def holds(self, node_id: NodeId) -> bool:
         """Whether a node has a stage of the route of now."""
@@ -104,14 +103,14 @@ class Routes:
     def next_beside(self, leaving: NodeId) -> Plan:
         """Return a route without a node that is about to leave; raise CapacityLost where there is none."""
         candidates = self._survey.for_recovery(self.plan.model, self._blame.doubts)
-        return self._detour.next(candidates, (leaving,))
+        return self._detour.next(candidates, _now(), (leaving,))
 
     async def reroute(self, interruption: Interruption) -> None:
         """Make another route the one of now, with those that are there, or when a device has come back.
 
         Raises the interruption's error, or CapacityLost, when the time for that is over.
         """
-        self._detour.interrupted(interruption)
+        self._detour.interrupted(interruption, _now())
         self._num_in_vain += 1
         if self._num_in_vain > 1:
             await asyncio.sleep(min(_LONGEST_PAUSE_S, _PAUSE_S * 2 ** (self._num_in_vain - 2)))
@@ -138,16 +137,16 @@ class Routes:
                 if _now() >= until_s:
                     raise
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(until_s):
+                async with asyncio.timeout_at(min(until_s, _now() + _LONGEST_PAUSE_S)):
                     await self._changed.wait()
 
     def _mend(self) -> Plan:
         """Do without those that are about to leave; where that cannot be, with them."""
         survey, doubts, model = self._survey, self._blame.doubts, self.plan.model
         try:
-            return self._detour.next(survey.for_recovery(model, doubts))
+            return self._detour.next(survey.for_recovery(model, doubts), _now())
         except CapacityLost:
-            return self._detour.next(survey.for_recovery(model, doubts, with_leaving=True))
+            return self._detour.next(survey.for_recovery(model, doubts, with_leaving=True), _now())
 
     def _blame_slow(self, node: NodeRecord) -> None:
         self._survey.mistrust(node.node_id)

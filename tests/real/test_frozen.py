@@ -1,79 +1,123 @@
-"""Devices that freeze (SIGSTOP) in the middle of their work: everybody else is told, and nothing is kept."""
+"""Devices that freeze (SIGSTOP) in the middle of an answer, which goes on where there is room for it."""
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.real.processes import COMMAND, Agents, agents, until
+from mesh.blocking import connect_blocking
+from mesh.errors import MeshError
+from mesh.types import Summary
+from tests.real.processes import Agents, agents, until
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.model]
 
-LONG = ("Tell me a story about a fox.", "--max-tokens", "900")
+PROMPT = "Tell me a story about a fox."
+NAMES = ("a", "b", "c")
 
 
 @pytest.fixture(scope="module")
-def home(data_dir: Path) -> Iterator[Agents]:
-    """Three agents of which each must hold a part of the model."""
+def roomy(data_dir: Path) -> Iterator[Agents]:
+    """Three agents of which any two hold the model."""
+    yield from home_of(data_dir, "85MB")
+
+
+@pytest.fixture(scope="module")
+def tight(data_dir: Path) -> Iterator[Agents]:
+    """Three agents that hold the model only together."""
+    yield from home_of(data_dir, "62MB")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(roomy: Agents) -> Summary:
+    """The answer when nobody freezes."""
+    return ask(roomy, "a")
+
+
+def home_of(data_dir: Path, memory: str) -> Iterator[Agents]:
     with agents(data_dir) as running:
-        for name in ("a", "b", "c"):
-            running.up(name, "--memory", "62MB")
-        assert until(lambda: all_alive(running), 10)
+        for name in NAMES:
+            running.up(name, "--memory", memory)
+        assert until(lambda: is_whole(running), 10)
         yield running
 
 
-def all_alive(home: Agents) -> bool:
-    """Whether everybody sees everybody."""
-    everybody = {"a": "alive", "b": "alive", "c": "alive"}
-    return all(home.states(viewer) == everybody for viewer in everybody)
-
-
-def num_sessions(home: Agents, viewer: str, *names: str) -> int:
-    """Sessions that these devices hold, as one of them sees it."""
-    devices = home.devices(viewer)
-    return sum(status.num_sessions for name in names if (status := devices[name].status))
-
-
-def ask(home: Agents, gateway: str) -> subprocess.Popen[str]:
-    words = ("ask", *LONG, "--mesh", home.mesh_name, "--peer", home.addresses[gateway])
-    return subprocess.Popen(
-        [*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+def is_whole(home: Agents) -> bool:
+    """Whether everybody sees everybody alive, and nobody holds a session."""
+    views = [home.devices(viewer) for viewer in NAMES]
+    return all(
+        sorted(view) == sorted(NAMES)
+        and all(d.state == "alive" and d.status and not d.status.num_sessions for d in view.values())
+        for view in views
     )
 
 
-def line_of(asking: subprocess.Popen[str]) -> str:
-    _, said = asking.communicate(timeout=30)
-    assert asking.returncode == 1
-    assert said.count("\n") == 1
-    return said
+def ask(home: Agents, gateway: str, freezing: str | None = None, deadline_s: float | None = None) -> Summary:
+    """Ask for a story; when some of it has come a device freezes."""
+    with connect_blocking(home.addresses[gateway], mesh=home.mesh_name) as client:
+        options = {} if deadline_s is None else {"deadline_s": deadline_s}
+        answer = client.chat(PROMPT, max_tokens=40, temperature=0.8, seed=7, **options)  # type: ignore[arg-type]
+        for number, _ in enumerate(answer):
+            if number == 10 and freezing is not None:
+                home.signal(freezing, signal.SIGSTOP)
+        return answer.summary
 
 
-def test_a_stage_that_freezes_is_told_and_the_others_free_the_session(home: Agents) -> None:
-    plan = json.loads(home.ask("plan", "smollm2:135m", "--json").out)
-    first, middle, last = (stage["name"] for stage in plan["stages"])
-    asking = ask(home, first)
-    assert asking.stdout is not None
-    assert asking.stdout.read(10)
-    home.signal(middle, signal.SIGSTOP)
-    assert f"{middle} is lost; ask again" in line_of(asking)
-    assert until(lambda: num_sessions(home, first, first, last) == 0, 10)
-    home.signal(middle, signal.SIGCONT)
-    assert until(lambda: all_alive(home), 20)
-    assert until(lambda: num_sessions(home, last, first, middle, last) == 0, 10)
+def plan_of(home: Agents) -> list[str]:
+    """Who holds the model, in the order of its layers."""
+    with connect_blocking(home.addresses["a"], mesh=home.mesh_name) as client:
+        return [stage.node.name for stage in client.plan().stages]
 
 
-def test_a_gateway_that_freezes_is_told_and_the_stages_free_the_session(home: Agents) -> None:
-    assert until(lambda: all_alive(home), 20)
-    asking = ask(home, "a")
-    assert asking.stdout is not None
-    assert asking.stdout.read(10)
-    home.signal("a", signal.SIGSTOP)
-    assert "a fell silent in the middle of the request; ask again" in line_of(asking)
-    assert until(lambda: num_sessions(home, "b", "b", "c") == 0, 10)
-    home.signal("a", signal.SIGCONT)
-    assert until(lambda: all_alive(home), 20)
+def wakes(home: Agents, name: str) -> bool:
+    """Whether all is well again soon after a device goes on."""
+    home.signal(name, signal.SIGCONT)
+    return until(lambda: is_whole(home), 20)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_stage_that_freezes_costs_no_token(roomy: Agents, undisturbed: Summary, index: int) -> None:
+    victim = plan_of(roomy)[index]
+    gateway = next(name for name in NAMES if name != victim)
+    summary = ask(roomy, gateway, freezing=victim)
+    assert summary.tokens == undisturbed.tokens
+    (recovery,) = summary.recoveries
+    assert recovery.lost == (victim,)
+    assert recovery.recomputed_layers == 0
+    assert 0.5 < recovery.stall_s < 5
+    assert victim not in [share.name for share in summary.stages]
+    assert wakes(roomy, victim)
+
+
+def test_a_gateway_that_freezes_costs_no_token(roomy: Agents, undisturbed: Summary) -> None:
+    victim = plan_of(roomy)[0]
+    summary = ask(roomy, victim, freezing=victim)
+    assert summary.tokens == undisturbed.tokens
+    (recovery,) = summary.recoveries
+    assert recovery.lost == (victim,)
+    assert recovery.recomputed_layers == 0
+    assert wakes(roomy, victim)
+
+
+def test_where_nobody_has_room_the_answer_ends_with_what_is_missing(tight: Agents) -> None:
+    gateway, victim, _ = plan_of(tight)
+    with pytest.raises(MeshError, match=rf"lost layers .* on {victim}.* MB are missing"):
+        ask(tight, gateway, freezing=victim, deadline_s=12.0)
+    assert wakes(tight, victim)
+
+
+def test_within_its_deadline_an_answer_waits_for_a_device_to_come_back(
+    tight: Agents, undisturbed: Summary
+) -> None:
+    gateway, victim, _ = plan_of(tight)
+    waking = threading.Timer(5.0, tight.signal, (victim, signal.SIGCONT))
+    waking.start()
+    summary = ask(tight, gateway, freezing=victim, deadline_s=30.0)
+    waking.join()
+    assert summary.tokens == undisturbed.tokens
+    assert summary.recoveries[0].stall_s > 1.5
+    assert wakes(tight, victim)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from mesh.errors import ModelNotPulled
+from simulator.claims import Invariant, PromiseName
 from simulator.real.control import EngineKind
 from simulator.real.household import ProcessOptions
 from simulator.real.process_mode import run_script
@@ -23,6 +25,7 @@ from simulator.script import (
     FaultKind,
     LanScript,
     LinkScript,
+    Promise,
     RequestScript,
     Script,
 )
@@ -31,6 +34,7 @@ from tests.real.processes import processes_with, until
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 MODEL = "smollm2:135m"
+JUDGED = (Invariant.EXACT_TOKENS, Invariant.ONE_END)
 OPTIONS = ProcessOptions(Path("/nowhere"), EngineKind.TOKENS)
 
 ABANDONED = """
@@ -66,15 +70,15 @@ def agents() -> list[psutil.Process]:
     return processes_with("simulator.real.agent")
 
 
-def test_a_killed_stage_fails_the_answer_and_the_next_is_given_when_it_is_back() -> None:
+def test_an_answer_waits_for_a_killed_stage_that_comes_back_and_no_token_is_lost() -> None:
     killed = Fault(1.0, FaultKind.CRASH, ("b",), for_s=1.0)
-    script = household(killed, requests=(ask(1, 0.1, 900), ask(2, 2.5, 20, asks_again=True)))
+    script = replace(household(killed, requests=(ask(1, 0.1, 900),)), always=JUDGED)
     result = run_script(script, OPTIONS)
-    first, second = result.requests
-    assert first.error == "stage_lost"
-    assert 0 < len(first.token_times_s) < 900
-    assert second.is_answered
-    assert (second.num_stages, len(second.token_times_s)) == (2, 20)
+    (record,) = result.requests
+    assert record.is_answered, record.error
+    assert (record.num_recoveries, record.num_stages, len(record.token_times_s)) == (1, 2, 900)
+    assert record.stall_s is not None
+    assert record.stall_s > 1.0
     assert result.verdict is Verdict.HELD
     assert result.digest == "real"
     assert agents() == []
@@ -123,4 +127,19 @@ def test_a_device_that_was_switched_off_is_found_again_when_it_starts() -> None:
     result = run_script(household(*faults, requests=(ask(1, 4.5, 5, asks_again=True),)), OPTIONS)
     assert result.requests[0].is_answered, result.requests
     assert result.requests[0].num_stages == 2
+    assert agents() == []
+
+
+def test_promises_are_waited_for_after_the_healing_and_one_that_is_not_kept_is_told() -> None:
+    promises = (
+        Promise(PromiseName.CONVERGED, 10.0),
+        Promise(PromiseName.NOTHING_ALLOTTED, 10.0),
+        Promise(PromiseName.ANSWERED, 0.5),
+    )
+    killed = Fault(0.1, FaultKind.CRASH, ("b",))
+    script = household(killed, requests=(ask(1, 1.2, 5, asks_again=True),))
+    result = run_script(replace(script, healed_s=1.0, eventually=promises), OPTIONS)
+    assert [complaint.name for complaint in result.complaints] == ["answered"]
+    assert result.verdict is Verdict.UNMET
+    assert result.requests[0].is_answered
     assert agents() == []
