@@ -44,6 +44,10 @@ class Detour:
         self._gone.clear()
         self._refused_s.clear()
 
+    def let_go(self) -> None:
+        """Begin everywhere anew: others who wait for what this answer holds may hold what it waits for."""
+        self._gone.update((stage.node.node_id, None) for stage in self._base.stages)
+
     def next(self, candidates: Sequence[Candidate], now: float, also_gone: Collection[NodeId] = ()) -> Plan:
         """Return the next route; raise CapacityLost where there is none."""
         usable = [self._without_room(c) if self._has_refused(c, now) else c for c in candidates]
@@ -56,6 +60,8 @@ class Detour:
 
     def _without_room(self, candidate: Candidate) -> Candidate:
         """A node that refused has room for what it holds of this route, and for no more."""
-        held = (stage for stage in self._base.stages if stage.node.node_id == candidate.node.node_id)
-        num_bytes = sum(held_bytes(stage) for stage in held) if self._is_settled else 0
+        node_id = candidate.node.node_id
+        held = (stage for stage in self._base.stages if stage.node.node_id == node_id)
+        keeps = self._is_settled and node_id not in self._gone
+        num_bytes = sum(held_bytes(stage) for stage in held) if keeps else 0
         return replace(candidate, memory_bytes=num_bytes, spare_bytes=0, used_bytes=num_bytes)

@@ -228,12 +228,12 @@ class Driver:
         before, old = self.plan, CloseSession(self.session.session_id, self.session.epoch)
         account = self._account = self._account or Account(self._heard_s, _now())
         account.lost.update({node_id: self._routes.name(node_id) for node_id in interruption.nodes})
-        await self._routes.reroute(interruption)
+        is_kept = await self._routes.reroute(interruption)
         self.session.epoch += 1
         self._listening.rerouted()
         account.rerouted(before, self.plan)
         for stage in before.stages:
-            if not self._routes.holds(stage.node.node_id):
+            if not (is_kept and self._routes.holds(stage.node.node_id)):
                 await self._post_to(stage.node.address, old)
 
     def _relieve(self, leaving: NodeId, helpers: _Helpers) -> None:

@@ -20,6 +20,7 @@ from mesh.types import NodeId, NodeRecord, Plan
 
 _PAUSE_S = 0.05  # before a route is opened anew that has just failed; doubled each time
 _LONGEST_PAUSE_S = 1.0
+_REFUSALS_TO_LET_GO = 5  # two answers that hold what the other one waits for would wait to their end
 
 
 class Interrupted(Exception):
@@ -105,18 +106,23 @@ class Routes:
         candidates = self._survey.for_recovery(self.plan.model, self._blame.doubts)
         return self._detour.next(candidates, _now(), (leaving,))
 
-    async def reroute(self, interruption: Interruption) -> None:
+    async def reroute(self, interruption: Interruption) -> bool:
         """Make another route the one of now, with those that are there, or when a device has come back.
 
-        Raises the interruption's error, or CapacityLost, when the time for that is over.
+        Returns whether stages are to keep what they have of the session. Raises the interruption's error, or
+        CapacityLost, when the time for that is over.
         """
         self._detour.interrupted(interruption, _now())
         self._num_in_vain += 1
+        is_stuck = interruption.is_refusal and self._num_in_vain % _REFUSALS_TO_LET_GO == 0
+        if is_stuck:
+            self._detour.let_go()
         if self._num_in_vain > 1:
             await asyncio.sleep(min(_LONGEST_PAUSE_S, _PAUSE_S * 2 ** (self._num_in_vain - 2)))
             if _now() >= self._until_s:
                 raise interruption.error
         self.plan = interruption.plan or await self._mended(interruption)
+        return not is_stuck
 
     @property
     def _until_s(self) -> float:
