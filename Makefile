@@ -23,9 +23,11 @@ bench: $(VENV)/installed
 	@$(VENV)/bin/mesh pull $(MODEL)
 	@$(VENV)/bin/python -m benchmarks.split_overhead
 	@$(VENV)/bin/python -m benchmarks.simulator_speed
+	@$(VENV)/bin/python -m benchmarks.failover
 
-# Thousands of virtual runs under random faults, and the block of flats: about half an hour.
-soak: $(VENV)/installed
+# Fifty losses of real agents, thousands of virtual runs under random faults, and the block of flats: about
+# half an hour.
+soak: $(VENV)/installed-dev
 	@scripts/soak
 
 check: $(VENV)/installed-dev

@@ -26,6 +26,8 @@ from mesh.types import (
     Summary,
 )
 
+_UNKNOWN = NodeId("")
+
 PROTOCOL = ProtocolVersion(1, 0)
 """The wire's version. The major number rises when an older node could misunderstand a newer one."""
 
@@ -120,6 +122,8 @@ class OpenSession:
     known: int = 0
     """Positions of the prompt and of the tokens that the gateway has. Stages may be beyond it, where another
     gateway had more of them: then those tokens are told again, one by one."""
+    gateway_id: NodeId = _UNKNOWN
+    """Who the gateway is: devices may know it at different addresses."""
 
 
 @dataclass(frozen=True, slots=True)

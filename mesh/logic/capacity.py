@@ -6,12 +6,14 @@ with the cache of one session. Pure. Must not know how nodes are chosen.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mesh.spec import ModelSpec
 from mesh.types import LoadedStage, NodeRecord, PlannedStage, Precision, Span, StageKey
 
 _MB = 1_000_000
+_MOST_NAMES = 8  # in one line
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +103,10 @@ def held_bytes(stage: PlannedStage) -> int:
 def megabytes(num_bytes: int, *, down: bool = False) -> int:
     """Whole megabytes for people: a need is rounded up, an offer down."""
     return num_bytes // _MB if down else -(-num_bytes // _MB)
+
+
+def listed(offers: Sequence[str]) -> str:
+    """Join what devices offer, the roomiest first, to a text that stays one line however many they are."""
+    shown = ", ".join(offers[:_MOST_NAMES])
+    more = len(offers) - _MOST_NAMES
+    return f"{shown} and {more} others" if more > 0 else shown

@@ -48,10 +48,17 @@ class Detour:
         """Begin everywhere anew: others who wait for what this answer holds may hold what it waits for."""
         self._gone.update((stage.node.node_id, None) for stage in self._base.stages)
 
-    def next(self, candidates: Sequence[Candidate], now: float, also_gone: Collection[NodeId] = ()) -> Plan:
+    def next(self, candidates: Sequence[Candidate], now: float) -> Plan:
         """Return the next route; raise CapacityLost where there is none."""
         usable = [self._without_room(c) if self._has_refused(c, now) else c for c in candidates]
-        return mend(self._demand, self._base, usable, (*self._gone, *also_gone))
+        return mend(self._demand, self._base, usable, tuple(self._gone))
+
+    def beside(
+        self, candidates: Sequence[Candidate], leaving: NodeId, refused: Collection[NodeId] = ()
+    ) -> Plan:
+        """Return a route for when a node has left, without more on those who refused; raises as `next`."""
+        usable = [self._without_room(c) if c.node.node_id in refused else c for c in candidates]
+        return mend(self._demand, self._base, usable, (*self._gone, leaving))
 
     def _has_refused(self, candidate: Candidate, now: float) -> bool:
         """Whether a node has no room. It may have some later; an answer that has not begun does not wait."""

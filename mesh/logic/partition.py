@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mesh.errors import InsufficientMemory
-from mesh.logic.capacity import Candidate, Demand, Offer, megabytes
+from mesh.logic.capacity import Candidate, Demand, Offer, listed, megabytes
 from mesh.types import NodeRecord, Plan, PlannedStage, Span
 
 __all__ = ["Candidate", "Demand", "deal", "missing_bytes", "plan", "spread"]
@@ -217,7 +217,7 @@ def _explain(demand: Demand, ranked: Sequence[Candidate]) -> str:
         return f"{need} ({detail}) and no device of the mesh has it; run `mesh pull {spec.name}` on some"
     missing = megabytes(missing_bytes(demand, ranked))
     return (
-        f"{need} ({detail}); these devices offer (MB): {', '.join(map(_offer_text, ranked))}; "
+        f"{need} ({detail}); these devices offer (MB): {listed([_offer_text(c) for c in ranked])}; "
         f"{missing} MB are missing: add a device or give more with --memory"
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from mesh.errors import CapacityLost
-from mesh.logic.capacity import Candidate, Demand, held_bytes, megabytes
+from mesh.logic.capacity import Candidate, Demand, held_bytes, listed, megabytes
 from mesh.logic.partition import deal, missing_bytes
 from mesh.logic.rooms import Rooms, Tier
 from mesh.types import NodeId, Plan, PlannedStage, Span
@@ -149,4 +149,4 @@ def _explain(
 def _given(rooms: Rooms) -> str:
     offers = sorted(rooms.offers(Tier.CLEARED), key=lambda offer: -offer.room_bytes)
     given = [(offer.node.name, megabytes(offer.room_bytes, down=True)) for offer in offers]
-    return ", ".join(f"{name} {room_mb}" for name, room_mb in given if room_mb) or "nothing"
+    return listed([f"{name} {room_mb}" for name, room_mb in given if room_mb]) or "nothing"

@@ -60,7 +60,8 @@ class Answers:
         if driver is None:
             return True
         is_old = progress.epoch < driver.session.epoch
-        return is_old and all(node != stage.node for stage in driver.plan.stages)
+        life = (node.node_id, node.incarnation) if node else None
+        return is_old and all(life != (s.node.node_id, s.node.incarnation) for s in driver.plan.stages)
 
     def node_changed(self, change: Change) -> None:
         """Take news of a node: answers that need it go on without it, others may have waited for it."""
@@ -93,7 +94,7 @@ class Answers:
 
     def _peer_broken(self, address: Address, error: MeshError) -> None:
         for driver in self._all():
-            driver.hear(LinkBroken(address, error))
+            driver.hear(LinkBroken(address, error, driver.session.epoch))
 
     def _all(self) -> Iterator[Driver]:
         return iter(tuple(self._drivers.values()))

@@ -61,7 +61,7 @@ class Caretaker:
         if lost is None:
             return
         for place in self._places.all:
-            if place.opening.gateway == gone.address:
+            if place.opening.gateway_id == gone.node_id:
                 place.is_abandoned = True
                 self._orphan([place])
             elif place.upstream_id == gone.node_id:

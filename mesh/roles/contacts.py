@@ -28,7 +28,7 @@ from mesh.logic.news import NOTHING
 from mesh.messages import Goodbye, Heartbeat, Hello
 from mesh.ports import Transport
 from mesh.roles.line import Line, Promise, Speech
-from mesh.types import Address, NodeId, NodeRecord, NodeStatus
+from mesh.types import NodeId, NodeRecord, NodeStatus
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Contacts:
         self._timing = timing
         self._beliefs = beliefs
         self._contacts: dict[NodeId, _Contact] = {}
-        self._attended: frozenset[Address] = frozenset()
+        self._attended: frozenset[NodeId] = frozenset()
         self._speech = Speech()
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -119,12 +119,12 @@ class Contacts:
             self._hang_up(contact)
             self._reach(contact, self._patience_s(contact))
 
-    def attend(self, addresses: frozenset[Address]) -> None:
-        """From now on promise quick heartbeats to the nodes at these addresses, and to no others.
+    def attend(self, nodes: frozenset[NodeId]) -> None:
+        """From now on promise quick heartbeats to these nodes, and to no others.
 
-        Those for whom that is a change are told at once. Who is at an address may be found out later.
+        Those for whom that is a change are told at once; some may become known later.
         """
-        self._attended = addresses
+        self._attended = nodes
         changed = [c for c in self._contacts.values() if c.promise.next_s != self._next_s(c)]
         for contact in changed:
             contact.promise.next_s = self._next_s(contact)
@@ -193,7 +193,7 @@ class Contacts:
                     tasks.create_task(contact.line.say_goodbye())
 
     def _next_s(self, contact: _Contact) -> float | None:
-        return self._timing.quick_heartbeat_s if contact.record.address in self._attended else None
+        return self._timing.quick_heartbeat_s if contact.record.node_id in self._attended else None
 
     def _call(self, contacts: Iterable[_Contact]) -> None:
         """Speak to each in a task of its own: none waits for another that takes nothing."""

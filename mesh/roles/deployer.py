@@ -26,11 +26,16 @@ class LoadFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """A stage that a node was asked to load, and who waits for it."""
+class _Load:
+    """Stages that somebody waits for, by the id of the request."""
 
-    stage: PlannedStage
-    answer: asyncio.Future[LoadFailed | None]
+    stages: dict[int, PlannedStage]
+    missing: set[int]
+    over: asyncio.Future[LoadFailed | None]
+
+    def end(self, error: LoadFailed | None) -> None:
+        if not self.over.done():
+            self.over.set_result(error)
 
 
 class Deployer:
@@ -39,26 +44,31 @@ class Deployer:
     def __init__(self, peers: Peers) -> None:
         self._peers = peers
         self._ids = count(1)
-        self._wanted: dict[int, _Wanted] = {}
+        self._loads: dict[int, _Load] = {}
+        """By the id of each of its requests."""
         peers.on_broken(self._peer_broken)
 
     async def load(self, plan: Plan, stages: Sequence[PlannedStage]) -> None:
         """Return when stages of a plan, or copies of them, are in memory; at once where they are already.
 
-        Raises LoadFailed with what the first worker could not do, the device named, or StageLost.
+        Raises LoadFailed with what the first worker could not do, the device named, or StageLost for one that
+        went away meanwhile, though it may have had its stage already.
         """
+        if not stages:
+            return
         # No TaskGroup: one that fails leaves its task half cancelled (CPython before 3.13), and whoever asked
         # goes on with other stages.
-        failed: asyncio.Future[LoadFailed | None] = asyncio.get_running_loop().create_future()
         ids = [next(self._ids) for _ in stages]
-        self._wanted.update({id_: _Wanted(stage, failed) for id_, stage in zip(ids, stages, strict=True)})
+        wanted = dict(zip(ids, stages, strict=True))
+        load = _Load(wanted, set(ids), asyncio.get_running_loop().create_future())
+        self._loads.update(dict.fromkeys(ids, load))
         try:
-            for id_, stage in zip(ids, stages, strict=True):
-                await self._ask(id_, plan, stage)
-            error = await failed if ids else None
+            for request_id, stage in wanted.items():
+                await self._ask(request_id, plan, stage)
+            error = await load.over
         finally:
-            for id_ in ids:
-                self._wanted.pop(id_, None)
+            for request_id in ids:
+                del self._loads[request_id]
         if error is not None:
             raise error
 
@@ -71,14 +81,15 @@ class Deployer:
 
     def answered(self, answer: StageLoaded | RequestFailed) -> None:
         """Take a worker's answer."""
-        wanted = self._wanted.pop(answer.request_id, None)
-        if wanted is None or wanted.answer.done():
+        load = self._loads.get(answer.request_id)
+        if load is None:
             return
         if isinstance(answer, RequestFailed):
-            error, stage = answer.error, wanted.stage
-            wanted.answer.set_result(LoadFailed(stage, type(error)(f"{stage.node.name}: {error}")))
-        elif all(other.answer is not wanted.answer for other in self._wanted.values()):
-            wanted.answer.set_result(None)
+            error, stage = answer.error, load.stages[answer.request_id]
+            load.end(LoadFailed(stage, type(error)(f"{stage.node.name}: {error}")))
+        load.missing.discard(answer.request_id)
+        if not load.missing:
+            load.end(None)
 
     def node_gone(self, node_id: NodeId, error: StageLost) -> None:
         """Stop waiting for a node."""
@@ -88,8 +99,8 @@ class Deployer:
         self._fail(lambda stage: stage.node.address == address, str(error))
 
     def _fail(self, is_gone: Callable[[PlannedStage], bool], why: str) -> None:
-        for wanted in self._wanted.values():
-            if is_gone(wanted.stage) and not wanted.answer.done():
-                node = wanted.stage.node
-                lost = StageLost(f"{node.name} went away ({why})", node.node_id)
-                wanted.answer.set_result(LoadFailed(wanted.stage, lost))
+        for request_id, load in self._loads.items():
+            stage = load.stages[request_id]
+            if is_gone(stage):
+                lost = StageLost(f"{stage.node.name} went away ({why})", stage.node.node_id)
+                load.end(LoadFailed(stage, lost))

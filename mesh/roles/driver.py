@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 
 from mesh.errors import CapacityLost, MeshError, NetworkError, StageLost, Stalled, first_of
@@ -51,6 +51,8 @@ class Driver:
         self._times_s: list[float] = []
         self._heard_s = _now()
         """When the last token came; the beginning, before the first."""
+        self._is_begun = order.taken_over is not None
+        """Whether some stages may hold something of the session."""
         self._fed_from: int | None = None
         """Stage 0 has all before it, by what it has said of this route; None until it has."""
         self._relieved: dict[tuple[int, NodeId], None] = {}
@@ -113,30 +115,37 @@ class Driver:
                 await self._establish(helpers)
                 return await self._follow(helpers)
             except Interrupted as interrupted:
-                await self._reroute(interrupted.interruption)
+                await self._reroute(interrupted.interruption, helpers)
 
     async def _establish(self, helpers: _Helpers) -> None:
         """Have the route's stages loaded, and open the session along it."""
         is_first = self.session.epoch == 0
-        addresses = [stage.node.address for stage in self.plan.stages]
-        self._touched.update(dict.fromkeys(addresses))
-        self._means.attention.attend(self, addresses)
-        claiming = helpers.start(self._claim())
-        try:
+        self._touched.update((stage.node.address, None) for stage in self.plan.stages)
+        self._means.attention.attend(self, [stage.node.node_id for stage in self.plan.stages])
+        with self._claimed(helpers):
             await self._deploy(self.plan.stages)
-        finally:
-            claiming.cancel()
         await self._place_standbys(helpers, is_first=is_first)
         await self._open(is_first=is_first)
+        for node_id in self._routes.leaving():
+            self._relieve(node_id, helpers)
+
+    @contextlib.contextmanager
+    def _claimed(self, helpers: _Helpers) -> Iterator[None]:
+        """Have stages keep what they hold of the session, however long something else takes."""
+        claiming = helpers.start(self._claim())
+        try:
+            yield
+        finally:
+            claiming.cancel()
 
     async def _claim(self) -> None:
-        """Have stages keep what they hold of a session that exists, however long the others take to load."""
-        while self.session.epoch > 0:
+        while self._is_begun:
             await self._ask_progress()
             await asyncio.sleep(self._means.timing.linger_s / 3)
 
     async def _open(self, *, is_first: bool) -> None:
         self._listening.wait_anew()
+        self._is_begun = True
         self._fed_from = 0 if is_first else None
         await self._post(self._opening())
         if is_first:  # stages have nothing to say about what they hold
@@ -155,6 +164,7 @@ class Driver:
             context=plan.context,
             sampling=self._order.sampling,
             known=self.session.position,
+            gateway_id=self._means.own.node_id,
         )
 
     async def _follow(self, helpers: _Helpers) -> Outcome:
@@ -222,13 +232,14 @@ class Driver:
             for frame in self.session.frames_from(resume.position):
                 await self._post(frame)
 
-    async def _reroute(self, interruption: Interruption) -> None:
+    async def _reroute(self, interruption: Interruption, helpers: _Helpers) -> None:
         """Take another route, and raise the epoch: what stages still say of the last one is old news."""
         _log.info("session %s: %s", self.session.session_id, interruption.error)
         before, old = self.plan, CloseSession(self.session.session_id, self.session.epoch)
         account = self._account = self._account or Account(self._heard_s, _now())
         account.lost.update({node_id: self._routes.name(node_id) for node_id in interruption.nodes})
-        is_kept = await self._routes.reroute(interruption)
+        with self._claimed(helpers):
+            is_kept = await self._routes.reroute(interruption)
         self.session.epoch += 1
         self._listening.rerouted()
         account.rerouted(before, self.plan)
@@ -245,16 +256,27 @@ class Driver:
 
     async def _prepare(self, leaving: NodeId) -> None:
         """Have another route loaded, while this one goes on, and say when it is."""
-        epoch = self.session.epoch
-        try:
-            plan = self._routes.next_beside(leaving)
-            await self._load(plan, plan.stages)
-        except (LoadFailed, CapacityLost, TimeoutError) as error:
-            _log.warning("%s cannot hand over: %s", self._routes.name(leaving), error)
-            self._relieved.pop((epoch, leaving), None)
-            self._unrelieved[leaving] = None
-        else:
-            self.hear(Prepared(epoch, plan, leaving))
+        epoch, refused = self.session.epoch, dict[NodeId, None]()
+        while True:
+            try:
+                plan = self._routes.beside(leaving, refused)
+                await self._load(plan, plan.stages)
+            except LoadFailed as failed:
+                if failed.stage.node.node_id not in refused:
+                    refused[failed.stage.node.node_id] = None
+                    continue
+                self._cannot_relieve(epoch, leaving, failed)
+            except (CapacityLost, TimeoutError) as error:
+                self._cannot_relieve(epoch, leaving, error)
+            else:
+                self.hear(Prepared(epoch, plan, leaving))
+            return
+
+    def _cannot_relieve(self, epoch: int, leaving: NodeId, error: Exception) -> None:
+        """Try again when the mesh has changed."""
+        _log.warning("%s cannot hand over: %s", self._routes.name(leaving), error)
+        self._relieved.pop((epoch, leaving), None)
+        self._unrelieved[leaving] = None
 
     def _handed_over(self, prepared: Prepared) -> Interruption:
         node_id = prepared.leaving
@@ -301,7 +323,7 @@ class Driver:
         closing = CloseSession(self.session.session_id, self.session.epoch)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._means.timing.close_s):
-                for address in self._touched:
+                for address in tuple(self._touched):
                     await self._post_to(address, closing)
 
     async def _ask_progress(self) -> None:

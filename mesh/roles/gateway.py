@@ -108,9 +108,12 @@ class _Text:
         await self._send(self.pieces.finish())
 
     async def tell(self, message: Routed | Piece) -> None:
-        """Send something; the client has so long to accept it."""
-        async with asyncio.timeout(self.within_s):
-            await self.link.send(message)
+        """Send something; raise DeadlineExceeded where the client does not accept it for too long."""
+        try:
+            async with asyncio.timeout(self.within_s):
+                await self.link.send(message)
+        except TimeoutError as error:
+            raise DeadlineExceeded("the client took no text for too long") from error
 
     async def _send(self, text: str) -> None:
         if text:
@@ -186,8 +189,9 @@ class Gateway:
             _log.exception("request %s", type(message).__name__)
             text = f"{type(error).__name__}: {error}; the log of {self._own.name} has more"
             reply = RequestFailed(message.request_id, InternalError.code, text)
-        with contextlib.suppress(NetworkError):
-            await link.send(reply)
+        with contextlib.suppress(NetworkError, TimeoutError):
+            async with asyncio.timeout(self._settings.timing.stall_s):  # a client that takes nothing
+                await link.send(reply)
 
     async def _reply(self, message: ClientRequest, link: Link) -> ClientReply:
         match message:
@@ -210,11 +214,9 @@ class Gateway:
         if request.deadline_s is not None and not request.deadline_s >= 0:  # written so that NaN is refused
             raise BadSetting(f"deadline_s is {request.deadline_s}; it must be 0 or more")
         try:
-            async with asyncio.timeout(request.deadline_s) as deadline:
+            async with asyncio.timeout(request.deadline_s):
                 return await self._chat(request, link)
         except TimeoutError as error:
-            if not deadline.expired():
-                raise DeadlineExceeded("the client took no text for too long") from error
             raise DeadlineExceeded(f"the answer was not ready within {request.deadline_s:g} s") from error
 
     async def _chat(self, request: ChatRequest, link: Link) -> Summary:

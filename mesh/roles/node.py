@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from mesh.config import Planning, Timing
 from mesh.errors import ChannelClosed, MalformedMessage, MeshError
 from mesh.link import Link, welcome_link
+from mesh.logic.membership import Change
 from mesh.messages import (
     CancelRequest,
     ChatRequest,
@@ -43,7 +44,7 @@ from mesh.roles.gateway import Gateway, GatewaySettings
 from mesh.roles.peers import Peers
 from mesh.roles.roster import Roster
 from mesh.roles.worker import Worker, WorkerParts
-from mesh.types import Address, NodeRecord
+from mesh.types import Address, NodeRecord, NodeState
 
 _log = logging.getLogger(__name__)
 
@@ -176,8 +177,7 @@ class Node:
         try:
             async with asyncio.timeout(self._settings.timing.dial_s):
                 link = await welcome_link(channel, self._hello)
-            if link.node:
-                roles.roster.met(link.node)
+            roles.welcomed(link)
             while True:
                 await roles.take(await link.receive(), link)
         except ChannelClosed:
@@ -211,6 +211,9 @@ class _Roles:
     ) -> None:
         peers = self.peers = Peers(ports.transport, hello, settings.timing, tasks)
         self._own_id = record.node_id
+        self._tasks = tasks
+        self._welcomed: dict[Link, NodeRecord] = {}
+        """Links that other nodes opened to us."""
         self.roster = Roster(record, ports.transport, settings.timing, lambda: self.worker.status())
         self.worker = Worker(
             WorkerParts(
@@ -224,6 +227,7 @@ class _Roles:
                 spare_bytes=settings.spare_bytes,
             )
         )
+        self.roster.on_change(self._node_changed)
         self.roster.on_change(peers.node_changed)
         self.roster.on_change(self.worker.node_changed)
         gateway_settings = GatewaySettings(settings.timing, settings.planning)
@@ -240,6 +244,20 @@ class _Roles:
             )
         )
         peers.on_message(self.take)
+
+    def welcomed(self, link: Link) -> None:
+        """Somebody has opened a link to us."""
+        if link.node:
+            self._welcomed[link] = link.node
+            self.roster.met(link.node)
+
+    def _node_changed(self, change: Change) -> None:
+        """Close what a node opened that is lost, or has started again: no system may say that it is dead."""
+        for link, node in tuple(self._welcomed.items()):
+            is_later_life = change.after is NodeState.JOINED and node.incarnation >= change.record.incarnation
+            if change.loss and node.node_id == change.record.node_id and not is_later_life:
+                del self._welcomed[link]
+                self._tasks.create_task(link.close())
 
     async def take(self, message: Message, link: Link) -> None:
         """Give a message to the role that it is for."""
@@ -294,6 +312,7 @@ class _Roles:
 
     def link_closed(self, link: Link) -> None:
         """Free what came over a link."""
+        self._welcomed.pop(link, None)
         self.roster.link_closed(link)
         self.worker.link_closed(link)
         self.gateway.link_closed(link)

@@ -93,6 +93,8 @@ class LinkBroken:
 
     address: Address
     error: MeshError
+    epoch: int
+    """Of the route that there was then: a new one may have a new link already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,12 +77,13 @@ class Peers:
 
         Its system may not say so: where the power was cut, what is sent on it would be lost in silence.
         """
-        address, lost = change.record.address, change.loss
-        link, task = self._links.get(address, (None, None))
-        if lost is None or link is None or task is None or not _is_of(link, change):
+        lost = change.loss
+        if lost is None:
             return
-        task.cancel()
-        self._drop(address, self._outboxes[address], lost)
+        for address, (link, task) in tuple(self._links.items()):  # it may be known at several addresses
+            if _is_of(link, change):
+                task.cancel()
+                self._drop(address, self._outboxes[address], lost)
 
     async def _run(self, address: Address, outbox: Inbox[Message]) -> None:
         try:

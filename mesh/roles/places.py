@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Protocol
 
 from mesh.config import MAX_KEPT_BYTES, Timing
@@ -34,7 +35,7 @@ from mesh.messages import (
 )
 from mesh.ports import Compute, Library, Sampled, Step
 from mesh.roles.peers import Peers
-from mesh.types import Address, CacheKey, Hidden, Hop, NodeId, Payload, SessionId, StageKey, TokenIds
+from mesh.types import CacheKey, Hidden, Hop, NodeId, Payload, SessionId, StageKey, TokenIds
 
 _FENCES = 1024  # sessions that are over, of which something may still be under way
 
@@ -42,7 +43,7 @@ _FENCES = 1024  # sessions that are over, of which something may still be under 
 class Attention(Protocol):
     """Who looks closely after the nodes with which a session is shared."""
 
-    def attend(self, key: Hashable, addresses: Iterable[Address]) -> None:
+    def attend(self, key: Hashable, nodes: Iterable[NodeId]) -> None:
         """Notice within a second when one of these falls silent, and be noticed by them."""
 
     def neglect(self, key: Hashable) -> None:
@@ -59,7 +60,7 @@ class Place:
     """Of one position's hidden state."""
     relay: Relay = field(default_factory=Relay)
     drawn: dict[int, int] = field(default_factory=dict)
-    """Tokens that the last stage has told the gateway, by position."""
+    """Tokens that the last stage has told the gateway, by position, in that order."""
     orphaned_s: float | None = None
     """Since when nobody is known who drives it."""
     is_abandoned: bool = False
@@ -98,8 +99,8 @@ class Place:
 
     def taken_back_to(self, start: int) -> None:
         """A frame starts there: tokens that followed from what it replaces are void."""
-        for position in [position for position in self.drawn if position > start]:
-            del self.drawn[position]
+        while self.drawn and next(reversed(self.drawn)) > start:
+            self.drawn.popitem()
 
     def is_at(self, session_id: SessionId, epoch: int, index: int) -> bool:
         """Whether it has that place in the route of that epoch."""
@@ -184,7 +185,7 @@ class Places:
             case Sampled(position, token):
                 place.relay.advanced(position)
                 place.drawn[position] = token
-                await self.repeat_tokens(place, position)
+                await self.tell_gateway(place.opening, Token(frame.session_id, frame.epoch, position, token))
             case None:
                 place.relay.advanced(frame.start + num_rows)
 
@@ -361,9 +362,9 @@ class Places:
     async def repeat_tokens(self, place: Place, start: int) -> None:
         """Tell the gateway what was drawn from a position on: it may not have heard, or be another one."""
         opening = place.opening
-        for position, token in sorted(place.drawn.items()):
-            if position >= start:
-                await self.tell_gateway(opening, Token(opening.session_id, opening.epoch, position, token))
+        wanted = takewhile(lambda drawn: drawn[0] >= start, reversed(place.drawn.items()))
+        for position, token in reversed(list(wanted)):
+            await self.tell_gateway(opening, Token(opening.session_id, opening.epoch, position, token))
 
     async def _pass_on(self, place: Place, message: OpenSession | Frame | CloseSession) -> None:
         hop = place.next_hop
@@ -381,13 +382,13 @@ class Places:
         with contextlib.suppress(NetworkError):
             await self._means.peers.post(opening.gateway, message)
 
-    def _neighbours(self, place: Place) -> list[Address]:
-        addresses = [place.opening.gateway]
+    def _neighbours(self, place: Place) -> list[NodeId]:
+        nodes = [place.opening.gateway_id]
         if place.next_hop:
-            addresses.append(place.next_hop.address)
-        if place.upstream.node:
-            addresses.append(place.upstream.node.address)
-        return addresses
+            nodes.append(place.next_hop.node_id)
+        if place.upstream_id:
+            nodes.append(place.upstream_id)
+        return nodes
 
     def limit_kept(self) -> None:
         """Keep rows only in memory that nobody needs; the least recently used are forgotten first."""

@@ -49,7 +49,7 @@ class Roster:
         self._contacts = Contacts(own, transport, timing, self)
         self._visited: dict[Address, NodeId] = {}
         """Who answered at the fixed addresses."""
-        self._attended: dict[Hashable, tuple[Address, ...]] = {}
+        self._attended: dict[Hashable, tuple[NodeId, ...]] = {}
         self._listeners: list[Callable[[Change], None]] = []
         self._status_listeners: list[Callable[[NodeRecord, NodeStatus], None]] = []
 
@@ -64,13 +64,13 @@ class Roster:
         """
         self._status_listeners.append(listener)
 
-    def attend(self, key: Hashable, addresses: Iterable[Address]) -> None:
-        """Beat quickly to the nodes at these addresses as long as `key` is attended, first at once.
+    def attend(self, key: Hashable, nodes: Iterable[NodeId]) -> None:
+        """Beat quickly to these nodes as long as `key` is attended, first at once.
 
-        The same key again replaces its addresses. Our own is passed over; so is one at which nobody is known,
-        until somebody is. Both ends of a pair must attend it for both to notice each other's silence quickly.
+        The same key again replaces its nodes. Our own is passed over; so is one that is not known, until
+        it is. Both ends of a pair must attend it for both to notice each other's silence quickly.
         """
-        self._attended[key] = tuple(addresses)
+        self._attended[key] = tuple(nodes)
         self._attention_changed()
 
     def neglect(self, key: Hashable) -> None:
@@ -175,8 +175,8 @@ class Roster:
 
     def _attention_changed(self) -> None:
         """Beat to those who are attended now, in the rhythm that they need."""
-        everybody = frozenset(address for group in self._attended.values() for address in group)
-        others = everybody - {self._own.address}
+        everybody = frozenset(node_id for group in self._attended.values() for node_id in group)
+        others = everybody - {self._own.node_id}
         self._contacts.attend(others)
         if others:
             self._rhythm.quicken(_now())

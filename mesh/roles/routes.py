@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Collection
 
 from mesh.errors import CapacityLost, MeshError, StageLost
 from mesh.logic.detour import Detour
@@ -20,6 +21,7 @@ from mesh.types import NodeId, NodeRecord, Plan
 
 _PAUSE_S = 0.05  # before a route is opened anew that has just failed; doubled each time
 _LONGEST_PAUSE_S = 1.0
+_LOOK_S = 0.1  # at least between two looks whether a route is possible by now
 _REFUSALS_TO_LET_GO = 5  # two answers that hold what the other one waits for would wait to their end
 
 
@@ -94,17 +96,24 @@ class Routes:
                     s.node.node_id == node_id for s in self.plan.stages if s.node.incarnation == incarnation
                 ):
                     self.interrupt(gone, node_id)
-            case LinkBroken(address, why) if self.plan.stages[0].node.address == address:
+            case LinkBroken() if news.epoch == epoch and news.address == self.plan.stages[0].node.address:
                 first = self.plan.stages[0].node
-                text = f"{first.name} went away ({why}); ask again"
+                text = f"{first.name} went away ({news.error}); ask again"
                 self.interrupt(StageLost(text, first.node_id), first.node_id)
             case TooSlow(index):
                 self._blame_slow(self.plan.stages[index].node)
 
-    def next_beside(self, leaving: NodeId) -> Plan:
-        """Return a route without a node that is about to leave; raise CapacityLost where there is none."""
+    def beside(self, leaving: NodeId, refused: Collection[NodeId]) -> Plan:
+        """Return a route without a node that is about to leave, and without more on those who refused.
+
+        Raises CapacityLost where there is none.
+        """
         candidates = self._survey.for_recovery(self.plan.model, self._blame.doubts)
-        return self._detour.next(candidates, _now(), (leaving,))
+        return self._detour.beside(candidates, leaving, refused)
+
+    def leaving(self) -> tuple[NodeId, ...]:
+        """Nodes of the route that are about to leave."""
+        return tuple(node_id for node_id in self._survey.leaving() if self.holds(node_id))
 
     async def reroute(self, interruption: Interruption) -> bool:
         """Make another route the one of now, with those that are there, or when a device has come back.
@@ -142,6 +151,7 @@ class Routes:
                     raise interruption.error from None  # it never began: say what is in the way
                 if _now() >= until_s:
                     raise
+            await asyncio.sleep(_LOOK_S)  # at thousands of devices something changes all the time
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(min(until_s, _now() + _LONGEST_PAUSE_S)):
                     await self._changed.wait()
@@ -149,10 +159,14 @@ class Routes:
     def _mend(self) -> Plan:
         """Do without those that are about to leave; where that cannot be, with them."""
         survey, doubts, model = self._survey, self._blame.doubts, self.plan.model
+        staying = survey.for_recovery(model, doubts)
         try:
-            return self._detour.next(survey.for_recovery(model, doubts), _now())
+            return self._detour.next(staying, _now())
         except CapacityLost:
-            return self._detour.next(survey.for_recovery(model, doubts, with_leaving=True), _now())
+            everybody = survey.for_recovery(model, doubts, with_leaving=True)
+            if len(everybody) == len(staying):
+                raise
+            return self._detour.next(everybody, _now())
 
     def _blame_slow(self, node: NodeRecord) -> None:
         self._survey.mistrust(node.node_id)

@@ -53,6 +53,10 @@ class Survey:
         """Nodes whose link broke, or that are late, at this moment."""
         return tuple(d.record.node_id for d in self._roster.devices() if d.state is NodeState.SUSPECT)
 
+    def leaving(self) -> tuple[NodeId, ...]:
+        """Nodes that have said that others should take over what they hold."""
+        return tuple(d.record.node_id for d in self._roster.devices() if d.status and d.status.leaving)
+
     def seems_alive(self, node_id: NodeId) -> bool:
         """Whether nothing is known against a node at this moment."""
         devices = (d for d in self._roster.devices() if d.record.node_id == node_id)

@@ -176,8 +176,7 @@ class Worker:
     async def _load(self, request: LoadStage, link: Link) -> None:
         answer: StageLoaded | RequestFailed
         try:
-            async with self._loading:
-                answer = StageLoaded(request.request_id, await self._ensure(request.key))
+            answer = StageLoaded(request.request_id, await self._loaded(request.key))
         except MeshError as error:
             answer = RequestFailed(request.request_id, error.code, str(error))
         except Exception as error:
@@ -186,14 +185,23 @@ class Worker:
         with contextlib.suppress(NetworkError):
             await link.send(answer)
 
-    async def _ensure(self, key: StageKey) -> int:
-        """Have a stage in memory and in the books; return its bytes."""
+    async def _loaded(self, key: StageKey) -> int:
+        """Have a stage in memory and in the books; return its bytes.
+
+        One is loaded after the other; what is there already waits for none of them.
+        """
         spec = await self._library.spec_of(key.digest)
         if key.span.end > spec.num_layers:
             raise BadRequest(f"{spec.name} has {spec.num_layers} layers; {key.span} is not among them")
         weights_bytes = spec.weights_bytes(key.span, key.precision)
+        if not self._ledger.has_stage(key):
+            async with self._loading:
+                await self._ensure(key, weights_bytes)
+        return weights_bytes
+
+    async def _ensure(self, key: StageKey, weights_bytes: int) -> None:
         if self._ledger.has_stage(key):
-            return weights_bytes
+            return
         self._refuse_if_closed()
         doomed = self._ledger.book_stage(key, weights_bytes)
         self._places.limit_kept()
@@ -206,7 +214,6 @@ class Worker:
         self._ledger.stage_arrived(key)
         if self._tasks is not None:
             self._tasks.create_task(self._read_text(key.digest))
-        return weights_bytes
 
     async def _read_text(self, digest: Digest) -> None:
         """Have the model's tokenizer in memory too, a little later: this gateway may have to take over."""

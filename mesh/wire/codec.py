@@ -96,6 +96,7 @@ def _open_to_pb(opening: m.OpenSession) -> session_pb2.OpenSession:
         context=opening.context,
         sampling=v.sampling_to_pb(opening.sampling),
         known=opening.known,
+        gateway_id=opening.gateway_id,
     )
 
 
@@ -111,6 +112,7 @@ def _open_from_pb(pb: session_pb2.OpenSession) -> m.OpenSession:
         context=pb.context,
         sampling=v.sampling_from_pb(pb.sampling),
         known=pb.known,
+        gateway_id=NodeId(pb.gateway_id),
     )
 
 

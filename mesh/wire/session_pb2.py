@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from mesh.wire import node_pb2 as mesh_dot_wire_dot_node__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17mesh/wire/session.proto\x12\tmesh.wire\x1a\x14mesh/wire/node.proto\"]\n\x03Hop\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12#\n\x07\x61\x64\x64ress\x18\x02 \x01(\x0b\x32\x12.mesh.wire.Address\x12 \n\x03key\x18\x03 \x01(\x0b\x32\x13.mesh.wire.StageKey\"i\n\x08Sampling\x12\x13\n\x0btemperature\x18\x01 \x01(\x01\x12\x12\n\x05top_k\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\r\n\x05top_p\x18\x03 \x01(\x01\x12\r\n\x05min_p\x18\x04 \x01(\x01\x12\x0c\n\x04seed\x18\x05 \x01(\x06\x42\x08\n\x06_top_k\"\xca\x01\n\x0bOpenSession\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x1d\n\x05route\x18\x03 \x03(\x0b\x32\x0e.mesh.wire.Hop\x12\r\n\x05index\x18\x04 \x01(\r\x12#\n\x07gateway\x18\x05 \x01(\x0b\x32\x12.mesh.wire.Address\x12\x0f\n\x07\x63ontext\x18\x06 \x01(\r\x12%\n\x08sampling\x18\x07 \x01(\x0b\x32\x13.mesh.wire.Sampling\x12\r\n\x05known\x18\x08 \x01(\r\"\x17\n\x08TokenIds\x12\x0b\n\x03ids\x18\x01 \x03(\r\"\x16\n\x06Hidden\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\xaf\x01\n\x05\x46rame\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\r\n\x05start\x18\x03 \x01(\r\x12\x0e\n\x06sample\x18\x04 \x01(\x08\x12\r\n\x05index\x18\x07 \x01(\r\x12%\n\x06tokens\x18\x05 \x01(\x0b\x32\x13.mesh.wire.TokenIdsH\x00\x12#\n\x06hidden\x18\x06 \x01(\x0b\x32\x11.mesh.wire.HiddenH\x00\x42\t\n\x07payload\"K\n\x05Token\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x10\n\x08position\x18\x03 \x01(\r\x12\r\n\x05token\x18\x04 \x01(\r\"Y\n\x06Resume\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\r\n\x05index\x18\x03 \x01(\r\x12\x10\n\x08position\x18\x04 \x01(\r\x12\x0b\n\x03had\x18\x05 \x01(\r\"C\n\x0fProgressRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\r\n\x05index\x18\x03 \x01(\r\"r\n\x08Progress\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\r\n\x05index\x18\x03 \x01(\r\x12\x10\n\x08position\x18\x04 \x01(\r\x12\x11\n\tworking_s\x18\x05 \x01(\x01\x12\x0f\n\x07usual_s\x18\x06 \x01(\x01\"~\n\rSessionFailed\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x0f\n\x07node_id\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x11\n\x04lost\x18\x06 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_lost\"1\n\x0c\x43loseSession\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17mesh/wire/session.proto\x12\tmesh.wire\x1a\x14mesh/wire/node.proto\"]\n\x03Hop\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12#\n\x07\x61\x64\x64ress\x18\x02 \x01(\x0b\x32\x12.mesh.wire.Address\x12 \n\x03key\x18\x03 \x01(\x0b\x32\x13.mesh.wire.StageKey\"i\n\x08Sampling\x12\x13\n\x0btemperature\x18\x01 \x01(\x01\x12\x12\n\x05top_k\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\r\n\x05top_p\x18\x03 \x01(\x01\x12\r\n\x05min_p\x18\x04 \x01(\x01\x12\x0c\n\x04seed\x18\x05 \x01(\x06\x42\x08\n\x06_top_k\"\xde\x01\n\x0bOpenSession\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x1d\n\x05route\x18\x03 \x03(\x0b\x32\x0e.mesh.wire.Hop\x12\r\n\x05index\x18\x04 \x01(\r\x12#\n\x07gateway\x18\x05 \x01(\x0b\x32\x12.mesh.wire.Address\x12\x0f\n\x07\x63ontext\x18\x06 \x01(\r\x12%\n\x08sampling\x18\x07 \x01(\x0b\x32\x13.mesh.wire.Sampling\x12\r\n\x05known\x18\x08 \x01(\r\x12\x12\n\ngateway_id\x18\t \x01(\t\"\x17\n\x08TokenIds\x12\x0b\n\x03ids\x18\x01 \x03(\r\"\x16\n\x06Hidden\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\xaf\x01\n\x05\x46rame\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\r\n\x05start\x18\x03 \x01(\r\x12\x0e\n\x06sample\x18\x04 \x01(\x08\x12\r\n\x05index\x18\x07 \x01(\r\x12%\n\x06tokens\x18\x05 \x01(\x0b\x32\x13.mesh.wire.TokenIdsH\x00\x12#\n\x06hidden\x18\x06 \x01(\x0b\x32\x11.mesh.wire.HiddenH\x00\x42\t\n\x07payload\"K\n\x05Token\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x10\n\x08position\x18\x03 \x01(\r\x12\r\n\x05token\x18\x04 \x01(\r\"Y\n\x06Resume\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\r\n\x05index\x18\x03 \x01(\r\x12\x10\n\x08position\x18\x04 \x01(\r\x12\x0b\n\x03had\x18\x05 \x01(\r\"C\n\x0fProgressRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\r\n\x05index\x18\x03 \x01(\r\"r\n\x08Progress\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\r\n\x05index\x18\x03 \x01(\r\x12\x10\n\x08position\x18\x04 \x01(\r\x12\x11\n\tworking_s\x18\x05 \x01(\x01\x12\x0f\n\x07usual_s\x18\x06 \x01(\x01\"~\n\rSessionFailed\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x0f\n\x07node_id\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x11\n\x04lost\x18\x06 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_lost\"1\n\x0c\x43loseSession\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,23 +37,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SAMPLING']._serialized_start=155
   _globals['_SAMPLING']._serialized_end=260
   _globals['_OPENSESSION']._serialized_start=263
-  _globals['_OPENSESSION']._serialized_end=465
-  _globals['_TOKENIDS']._serialized_start=467
-  _globals['_TOKENIDS']._serialized_end=490
-  _globals['_HIDDEN']._serialized_start=492
-  _globals['_HIDDEN']._serialized_end=514
-  _globals['_FRAME']._serialized_start=517
-  _globals['_FRAME']._serialized_end=692
-  _globals['_TOKEN']._serialized_start=694
-  _globals['_TOKEN']._serialized_end=769
-  _globals['_RESUME']._serialized_start=771
-  _globals['_RESUME']._serialized_end=860
-  _globals['_PROGRESSREQUEST']._serialized_start=862
-  _globals['_PROGRESSREQUEST']._serialized_end=929
-  _globals['_PROGRESS']._serialized_start=931
-  _globals['_PROGRESS']._serialized_end=1045
-  _globals['_SESSIONFAILED']._serialized_start=1047
-  _globals['_SESSIONFAILED']._serialized_end=1173
-  _globals['_CLOSESESSION']._serialized_start=1175
-  _globals['_CLOSESESSION']._serialized_end=1224
+  _globals['_OPENSESSION']._serialized_end=485
+  _globals['_TOKENIDS']._serialized_start=487
+  _globals['_TOKENIDS']._serialized_end=510
+  _globals['_HIDDEN']._serialized_start=512
+  _globals['_HIDDEN']._serialized_end=534
+  _globals['_FRAME']._serialized_start=537
+  _globals['_FRAME']._serialized_end=712
+  _globals['_TOKEN']._serialized_start=714
+  _globals['_TOKEN']._serialized_end=789
+  _globals['_RESUME']._serialized_start=791
+  _globals['_RESUME']._serialized_end=880
+  _globals['_PROGRESSREQUEST']._serialized_start=882
+  _globals['_PROGRESSREQUEST']._serialized_end=949
+  _globals['_PROGRESS']._serialized_start=951
+  _globals['_PROGRESS']._serialized_end=1065
+  _globals['_SESSIONFAILED']._serialized_start=1067
+  _globals['_SESSIONFAILED']._serialized_end=1193
+  _globals['_CLOSESESSION']._serialized_start=1195
+  _globals['_CLOSESESSION']._serialized_end=1244
 # @@protoc_insertion_point(module_scope)

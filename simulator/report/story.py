@@ -94,8 +94,8 @@ def _heading(result: RunResult) -> str:
         Verdict.BROKEN: "BROKEN",
         Verdict.UNMET: "a promise was NOT KEPT",
     }
-    if result.digest == REAL_DIGEST:  # nobody judges invariants and promises there
-        words[Verdict.HELD] = "acted out by real agents, and no agent failed"
+    if result.digest == REAL_DIGEST:  # memory, budgets and exceptions in roles are not judged there
+        words[Verdict.HELD] = "acted out by real agents, and all that is judged there held"
     ran = f"{count(len(result.script.devices), 'device')}, {clock(result.ended_s)} of virtual time"
     return f"{result.script.scenario}, seed {result.script.seed}: {words[result.verdict]} ({ran})"
 

@@ -106,7 +106,7 @@ def test_a_gateway_that_freezes_costs_no_token(roomy: Agents, undisturbed: Summa
 def test_where_nobody_has_room_the_answer_ends_with_what_is_missing(tight: Agents) -> None:
     gateway, victim, _ = plan_of(tight)
     with pytest.raises(MeshError, match=rf"lost layers .* on {victim}.* MB are missing"):
-        ask(tight, gateway, freezing=victim, deadline_s=12.0)
+        ask(tight, gateway, freezing=victim, deadline_s=8.0)
     assert wakes(tight, victim)
 
 

@@ -113,7 +113,7 @@ class House:
     def pair(self, one: str, other: str) -> None:
         """Let both attend each other, as nodes do that share a session."""
         for viewer, viewed in ((one, other), (other, one)):
-            self.places[viewer].roster.attend("session", [self.places[viewed].record.address])
+            self.places[viewer].roster.attend("session", [self.places[viewed].record.node_id])
 
     def part(self, one: str, other: str) -> None:
         for name in (one, other):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mesh.config import Timing
-from mesh.types import Address, NodeState
+from mesh.types import NodeId, NodeState
 from simulator.loop import run
 from simulator.network.rules import Later, Way, always
 from tests.roles.rosters import House, a_house
@@ -84,7 +84,7 @@ def test_one_that_attends_nobody_itself_notices_too_what_it_was_promised(moment_
     async def main() -> None:
         async with a_house("phone", "tv") as house:
             await asyncio.sleep(0.55 + moment_s)
-            house.places["tv"].roster.attend("session", [house.places["phone"].record.address])
+            house.places["tv"].roster.attend("session", [house.places["phone"].record.node_id])
             await asyncio.sleep(0.01)
             house.freeze("tv")
             await asyncio.sleep(0.95)
@@ -128,7 +128,7 @@ def test_nothing_runs_in_between_where_nobody_is_attended() -> None:
             house.pair("phone", "tv")
             await asyncio.sleep(1)
             house.part("phone", "tv")
-            phone.roster.attend("alone", [phone.record.address])
+            phone.roster.attend("alone", [phone.record.node_id])
             await asyncio.sleep(0.01)
             phone.num_looks = 0
             await asyncio.sleep(20)
@@ -141,9 +141,9 @@ def test_a_key_that_is_attended_anew_takes_its_old_addresses_back() -> None:
     async def main() -> None:
         async with a_house("phone", "tv", "car") as house:
             phone = house.places["phone"].roster
-            phone.attend("session", [house.places["tv"].record.address])
+            phone.attend("session", [house.places["tv"].record.node_id])
             await asyncio.sleep(1)
-            phone.attend("session", [house.places["car"].record.address])
+            phone.attend("session", [house.places["car"].record.node_id])
             await asyncio.sleep(0.01)
             assert await house.count(10) == pytest.approx(3 * 2 * 10 + 10 * (PER_S - 1), abs=4)
             assert house.places["car"].state("phone") is ALIVE
@@ -158,9 +158,9 @@ def test_a_key_that_is_attended_anew_takes_its_old_addresses_back() -> None:
 def test_a_node_is_attended_until_its_last_key_is_neglected() -> None:
     async def main() -> None:
         async with a_house("phone", "tv") as house:
-            phone, address = house.places["phone"].roster, house.places["tv"].record.address
+            phone, tv = house.places["phone"].roster, house.places["tv"].record.node_id
             for key in (("one", 0), ("two", 1)):
-                phone.attend(key, [address])
+                phone.attend(key, [tv])
             phone.neglect(("one", 0))
             phone.neglect(("one", 0))
             await asyncio.sleep(1)
@@ -193,7 +193,7 @@ def test_a_promise_is_taken_back_even_where_the_line_is_busy_at_that_moment() ->
     async def main() -> None:
         async with a_house("phone", "tv") as house:
             (wire,) = house.wires.between("10.0.0.1", "10.0.0.2")
-            house.places["phone"].roster.attend("session", [house.places["tv"].record.address])
+            house.places["phone"].roster.attend("session", [house.places["tv"].record.node_id])
             await asyncio.sleep(1.1)
             wire.passes.clear()
             await asyncio.sleep(0.2)  # a quick heartbeat is being handed over
@@ -207,11 +207,11 @@ def test_a_promise_is_taken_back_even_where_the_line_is_busy_at_that_moment() ->
     run(main())
 
 
-def test_an_address_counts_from_when_its_node_is_known_and_our_own_never() -> None:
+def test_a_node_counts_from_when_it_is_known_and_our_own_never() -> None:
     async def main() -> None:
         async with a_house("phone") as house:
             phone = house.places["phone"]
-            phone.roster.attend("session", [phone.record.address, Address("10.0.0.2", 7070)])
+            phone.roster.attend("session", [phone.record.node_id, NodeId(f"{2:032x}")])
             await asyncio.sleep(5)
             tv = await house.start("tv", TIMING)
             await asyncio.sleep(1.5)

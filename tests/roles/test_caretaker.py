@@ -9,7 +9,7 @@ import pytest
 
 from mesh.config import Timing
 from mesh.messages import CloseSession, Frame, LoadStage, OpenSession, Progress, SessionFailed
-from mesh.types import Address, Hop, Precision, Sampling, SessionId, Span, StageKey, TokenIds
+from mesh.types import Address, Hop, NodeId, Precision, Sampling, SessionId, Span, StageKey, TokenIds
 from simulator.library import TINY
 from simulator.loop import run
 from tests.roles.world import Home, a_home, listening
@@ -32,7 +32,9 @@ async def open_over_two(home: Home, gateway: Address) -> None:
     records = [(home.nodes[name].record, key) for name, key in keys.items()]
     route = tuple(Hop(record.node_id, record.address, key) for record, key in records)
     link = await home.link(home.nodes["tv"].record)
-    await link.send(OpenSession(OURS, 0, route, 0, gateway, 64, Sampling()))
+    known = (node.record.node_id for node in home.nodes.values() if node.record.address == gateway)
+    gateway_id = next(known, NodeId("f" * 32))
+    await link.send(OpenSession(OURS, 0, route, 0, gateway, 64, Sampling(), 0, gateway_id))
     await link.send(Frame(OURS, 0, 0, 0, TokenIds((1, 2, 3)), sample=True))
     await asyncio.sleep(0.5)
 

@@ -55,7 +55,9 @@ LEAVING = replace(STATUS, spare_bytes=40, leaving="its battery is at 12 %")
 SAMPLING = Sampling(temperature=0.8, top_k=40, top_p=0.95, min_p=0.05, seed=2**64 - 1)
 SESSION = SessionId("0123456789abcdef")
 HOP = Hop(RECORD.node_id, RECORD.address, KEY)
-OPENING = m.OpenSession(SESSION, 1, (HOP, HOP), 1, Address("10.0.0.2", 65535), 4096, SAMPLING, 77)
+OPENING = m.OpenSession(
+    SESSION, 1, (HOP, HOP), 1, Address("10.0.0.2", 65535), 4096, SAMPLING, 77, RECORD.node_id
+)
 PLANNED = PlannedStage(RECORD, Span(0, 1), 5, 6)
 PLAN = Plan(ModelRef("tiny", Digest("a" * 64)), Precision.F32, 1024, (PLANNED,), (PLANNED, PLANNED))
 RECOVERY = Recovery(("tv", "Küche"), ("car",), 0.25, 0.5, 77, 12)
