@@ -26,7 +26,7 @@ bench: $(VENV)/installed
 	@$(VENV)/bin/python -m benchmarks.failover
 
 # Fifty losses of real agents, thousands of virtual runs under random faults, and the block of flats: about
-# half an hour.
+# an hour.
 soak: $(VENV)/installed-dev
 	@scripts/soak
 
