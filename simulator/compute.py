@@ -18,7 +18,7 @@ from mesh.spec import ModelSpec
 from mesh.types import CacheKey, Digest, Hidden, Payload, Sampling, SessionId, StageKey, TokenIds
 from simulator.devices.processor import Charges, FixedSpeed
 from simulator.devices.roofline import FrameSize
-from simulator.token_function import Maths, TokenFunction, row_bytes
+from simulator.token_function import Maths, TokenFunction
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class ModelledCompute:
         if step.cache not in self._caches:
             raise UnknownSession(f"session {session_id} is not open here")
         spec = self._spec(key.digest)
-        num_rows = _num_rows(step.payload, row_bytes(spec, key.precision))
+        num_rows = _num_rows(step.payload, spec.row_bytes(key.precision))
         began_s = await self._spend(spec, key, FrameSize(step.start, num_rows, step.sample))
         result = self.maths.run(step)
         if self._observer:

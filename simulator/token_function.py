@@ -33,7 +33,6 @@ from mesh.types import (
     Digest,
     FinishReason,
     Hidden,
-    Precision,
     Sampling,
     Span,
     StageKey,
@@ -70,11 +69,6 @@ class Maths(Protocol):
         """Run one frame."""
 
 
-def row_bytes(spec: ModelSpec, precision: Precision) -> int:
-    """Bytes of one position's hidden state on the wire: bf16 or float32 values of the hidden size."""
-    return spec.hidden_size * (4 if precision is Precision.F32 else 2)
-
-
 @dataclass(frozen=True, slots=True)
 class _Stage:
     """A span of one model, ready to run."""
@@ -89,7 +83,7 @@ class _Stage:
 
     @classmethod
     def of(cls, spec: ModelSpec, key: StageKey) -> _Stage:
-        size = row_bytes(spec, key.precision)
+        size = spec.row_bytes(key.precision)
         return cls(
             spec=spec,
             span=key.span,

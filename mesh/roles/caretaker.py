@@ -17,7 +17,8 @@ from mesh.config import Timing
 from mesh.errors import MeshError, StageLost
 from mesh.link import Link
 from mesh.logic.membership import Change
-from mesh.roles.places import Place, Places, lost_hop
+from mesh.roles.place import Place, lost_hop
+from mesh.roles.places import Places
 from mesh.types import Address, SessionId
 
 _SWEEP_S = 0.5  # between two looks at sessions

@@ -15,7 +15,7 @@ from mesh.logic.session import Session
 from mesh.messages import Progress, Resume, SessionFailed, Token
 from mesh.roles.deployer import Deployer
 from mesh.roles.peers import Peers
-from mesh.roles.places import Attention
+from mesh.roles.place import Attention
 from mesh.roles.survey import Survey
 from mesh.types import Address, FinishReason, NodeId, NodeRecord, Plan, Recovery, Sampling
 

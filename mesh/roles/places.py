@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import takewhile
-from typing import Protocol
 
-from mesh.config import MAX_KEPT_BYTES, Timing
+from mesh.config import MAX_KEPT_BYTES
 from mesh.errors import Busy, MeshError, NetworkError, StageLost, StageNotLoaded, UnknownSession
 from mesh.link import Link
-from mesh.logic.memory import MemoryLedger
 from mesh.logic.pace import Pace
-from mesh.logic.relay import Relay, Rewound, Rows
+from mesh.logic.relay import Rewound, Rows
 from mesh.messages import (
     CloseSession,
     Frame,
@@ -33,92 +31,11 @@ from mesh.messages import (
     SessionFailed,
     Token,
 )
-from mesh.ports import Compute, Library, Sampled, Step
-from mesh.roles.peers import Peers
-from mesh.types import CacheKey, Hidden, Hop, NodeId, Payload, SessionId, StageKey, TokenIds
+from mesh.ports import Sampled, Step
+from mesh.roles.place import Means, Place, lost_hop
+from mesh.types import CacheKey, Hidden, NodeId, SessionId, StageKey
 
 _FENCES = 1024  # sessions that are over, of which something may still be under way
-
-
-class Attention(Protocol):
-    """Who looks closely after the nodes with which a session is shared."""
-
-    def attend(self, key: Hashable, nodes: Iterable[NodeId]) -> None:
-        """Notice within a second when one of these falls silent, and be noticed by them."""
-
-    def neglect(self, key: Hashable) -> None:
-        """That is not needed any more."""
-
-
-@dataclass(slots=True, eq=False)
-class Place:
-    """One session at one stage."""
-
-    opening: OpenSession
-    upstream: Link
-    row_bytes: int
-    """Of one position's hidden state."""
-    relay: Relay = field(default_factory=Relay)
-    drawn: dict[int, int] = field(default_factory=dict)
-    """Tokens that the last stage has told the gateway, by position, in that order."""
-    orphaned_s: float | None = None
-    """Since when nobody is known who drives it."""
-    is_abandoned: bool = False
-    """Whether its gateway is gone."""
-    heard_s: float = 0.0
-    """When something last came for it."""
-
-    @property
-    def hop(self) -> Hop:
-        """Where it is in the route."""
-        return self.opening.route[self.opening.index]
-
-    @property
-    def cache(self) -> CacheKey:
-        """What its keys and values are named by."""
-        return CacheKey(self.opening.session_id, self.hop.key)
-
-    @property
-    def next_hop(self) -> Hop | None:
-        """Where its rows go; None at the last stage."""
-        following = self.opening.index + 1
-        return self.opening.route[following] if following < len(self.opening.route) else None
-
-    @property
-    def upstream_id(self) -> NodeId | None:
-        """The node that its frames come from; None where that said none."""
-        return self.upstream.node.node_id if self.upstream.node else None
-
-    def num_rows(self, payload: Payload) -> int:
-        """How many positions a payload has."""
-        match payload:
-            case TokenIds(ids):
-                return len(ids)
-            case Hidden(data):
-                return len(data) // self.row_bytes
-
-    def taken_back_to(self, start: int) -> None:
-        """A frame starts there: tokens that followed from what it replaces are void."""
-        while self.drawn and next(reversed(self.drawn)) > start:
-            self.drawn.popitem()
-
-    def is_at(self, session_id: SessionId, epoch: int, index: int) -> bool:
-        """Whether it has that place in the route of that epoch."""
-        opening = self.opening
-        return (opening.session_id, opening.epoch, opening.index) == (session_id, epoch, index)
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What the places of a node work with."""
-
-    node_id: NodeId
-    compute: Compute
-    library: Library
-    peers: Peers
-    ledger: MemoryLedger
-    attention: Attention
-    timing: Timing
 
 
 class Places:
@@ -403,12 +320,6 @@ class Places:
             excess -= place.relay.kept_bytes
             place.relay.forget()
             del self._kept[cache]
-
-
-def lost_hop(hop: Hop, error: MeshError) -> StageLost:
-    """What is reported where a hop went away."""
-    text = f"the device at {hop.address} with layers {hop.key.span} went away ({error}); ask again"
-    return StageLost(text, hop.node_id)
 
 
 def _now() -> float:

@@ -32,7 +32,8 @@ from mesh.messages import (
 from mesh.ports import Compute, Library
 from mesh.roles.caretaker import Caretaker
 from mesh.roles.peers import Peers
-from mesh.roles.places import Attention, Means, Places
+from mesh.roles.place import Attention, Means
+from mesh.roles.places import Places
 from mesh.types import Digest, NodeId, NodeStatus, SessionId, StageKey
 
 _log = logging.getLogger(__name__)

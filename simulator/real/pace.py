@@ -12,7 +12,6 @@ from mesh.types import Hidden, Payload, StageKey, TokenIds
 from simulator.devices.processor import Processor
 from simulator.devices.roofline import FrameSize
 from simulator.real.clock import now_s
-from simulator.token_function import row_bytes
 
 
 class ProfilePace:
@@ -53,4 +52,4 @@ def _num_rows(payload: Payload, spec: ModelSpec, key: StageKey) -> int:
         case TokenIds(ids):
             return len(ids)
         case Hidden(data):
-            return len(data) // row_bytes(spec, key.precision)
+            return len(data) // spec.row_bytes(key.precision)

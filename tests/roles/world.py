@@ -16,7 +16,7 @@ from mesh.link import Link, open_link, welcome_link
 from mesh.messages import PROTOCOL, Hello, Message
 from mesh.ports import Channel, Compute, Conditions, Library
 from mesh.roles.node import Node, NodeSettings, Ports
-from mesh.roles.places import Place
+from mesh.roles.place import Place
 from mesh.roles.worker import Worker
 from mesh.types import Address, DeviceClass, NodeId, NodeRecord, NodeState, ProtocolVersion, Standby
 from simulator.compute import TokenFunctionCompute

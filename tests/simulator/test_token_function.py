@@ -34,13 +34,13 @@ from mesh.types import (
     TokenIds,
 )
 from simulator.profiles import model_spec
-from simulator.token_function import TokenFunction, reference_tokens, row_bytes
+from simulator.token_function import TokenFunction, reference_tokens
 
 TINY, MIMO = model_spec("tiny"), model_spec("mimo:7b-rl")
 OURS = SessionId("0123456789abcdef")
 PROMPT = tuple(range(10, 30))
 NEVER: frozenset[int] = frozenset()
-ROW_BYTES = row_bytes(TINY, Precision.INT4)
+ROW_BYTES = TINY.row_bytes(Precision.INT4)
 GREEDY = Sampling()
 DRAWN = Sampling(temperature=0.8, seed=3)
 
@@ -122,7 +122,7 @@ def test_rows_go_over_the_wire_at_the_models_size(precision: Precision) -> None:
     size = 4096 * (2 if precision is Precision.INT4 else 4)
     rows = maths.run(Step(named, 0, TokenIds((1, 2, 3)), sample=True))
     assert isinstance(rows, Hidden)
-    assert len(rows.data) == 3 * size == 3 * row_bytes(MIMO, precision)
+    assert len(rows.data) == 3 * size == 3 * MIMO.row_bytes(precision)
 
 
 @pytest.mark.parametrize("spans", [[(0, 5), (6, 12)], [(0, 6), (5, 12)]])
