@@ -17,6 +17,7 @@ from nodes.memory_size import format_memory_size
 
 Json = Mapping[str, object] | Sequence[Mapping[str, object]]
 
+_LEAST_COLUMN = 8  # letters of a name that a narrow terminal still shows in one line
 _STATE_STYLES = {
     NodeState.JOINED: "cyan",
     NodeState.ALIVE: "green",
@@ -63,9 +64,10 @@ def device_json(device: Device) -> dict[str, object]:
 def devices_table(devices: Sequence[Device]) -> Table:
     """`mesh devices` for people."""
     table = Table("device", "class", "state", "memory", "in use", "layers", "address", "node")
-    table.columns[0].overflow = "fold"
-    for column in table.columns[1:]:
+    for column in table.columns:
         column.no_wrap = True
+    for column in (table.columns[0], table.columns[5]):  # long names, and many spans
+        column.no_wrap, column.overflow, column.min_width = False, "fold", _LEAST_COLUMN
     for device in devices:
         status = device.status
         table.add_row(
@@ -83,13 +85,11 @@ def devices_table(devices: Sequence[Device]) -> Table:
 
 def _state_cell(device: Device) -> str:
     """What the viewer believes of a device, and whether plans leave it out; the reasons are in `remarks`."""
-    marks = [str(device.state)]
     if device.status and device.status.leaving is not None:
-        marks.append("leaving")
+        return "[yellow]leaving[/]"
     if device.kept_out is not None:
-        marks.append("kept out")
-    style = _STATE_STYLES[device.state] if len(marks) == 1 else "yellow"
-    return f"[{style}]{', '.join(marks)}[/]"
+        return "[yellow]kept out[/]"
+    return f"[{_STATE_STYLES[device.state]}]{device.state}[/]"
 
 
 def remarks(devices: Sequence[Device]) -> list[str]:
