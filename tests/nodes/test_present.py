@@ -38,7 +38,7 @@ def test_people_see_it_in_the_state_and_why_below() -> None:
         device("car", leaving="it is about to leave the house"),
         device("phone"),
         device("tv", leaving="it is too hot", kept_out="it left 3 times in 60 s"),
-        device("watch", kept_out="it left 4 times in 60 s"),
+        device("phone", kept_out="it left 4 times in 60 s"),
     ]
     shown = "\n".join(lines(devices_table(devices)))
     assert [row.split("│")[3].strip() for row in shown.splitlines() if row.startswith("│")] == [
@@ -51,7 +51,7 @@ def test_people_see_it_in_the_state_and_why_below() -> None:
         "car is leaving: it is about to leave the house",
         "tv is leaving: it is too hot",
         "tv is kept out of plans: it left 3 times in 60 s",
-        "watch is kept out of plans: it left 4 times in 60 s",
+        "phone is kept out of plans: it left 4 times in 60 s",
     ]
 
 
