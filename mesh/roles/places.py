@@ -190,10 +190,13 @@ class Places:
         self.limit_kept()
         try:
             await self.unload(doomed)
+            self._working = (_now(), 0.0)  # an engine that has just started takes seconds to answer
             await means.compute.open(place.cache, opening.context, opening.sampling)
         except BaseException:
             await self.release(place)
             raise
+        finally:
+            self._working = None
         return place
 
     def _reopened(self, place: Place, known: int) -> Rewound:
