@@ -7,7 +7,6 @@ how a gateway is found or given up; that is `mesh.gateways` and `mesh.conversati
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -32,6 +31,7 @@ from mesh.messages import (
     PlanRequest,
     Routed,
 )
+from mesh.now import now_s
 from mesh.types import (
     ChatMessage,
     Device,
@@ -91,7 +91,7 @@ class Answer:
         """
         if self._account is not None:
             raise BadSetting("an answer can be iterated once; ask again for another")
-        account = self._account = Account(self._request, _now_s())
+        account = self._account = Account(self._request, now_s())
         conversation = Conversation(account, self._gateways)
         try:
             while account.summary is None:
@@ -140,7 +140,7 @@ class Answer:
         elif isinstance(message, Piece):
             conversation.heard()
         assert self._account is not None
-        return self._account.take(message, _now_s())
+        return self._account.take(message, now_s())
 
 
 class Client:
@@ -267,7 +267,3 @@ def _is_text(content: str) -> bool:
 
 def _surprise(message: Message) -> InternalError:
     return InternalError(f"the gateway sent a {type(message).__name__} where none belongs")
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

@@ -21,6 +21,7 @@ from mesh.gateways import Gateways, Reached, nobody_answers
 from mesh.link import Link
 from mesh.logic.account import Account
 from mesh.messages import ClientRequest, Heartbeat, HeartbeatReply, Message, RequestFailed
+from mesh.now import now_s
 from mesh.types import NodeId
 
 _GONE = (PeerUnreachable, ChannelClosed, NodeLeaving)  # this gateway cannot, another may
@@ -139,21 +140,21 @@ class Conversation:
         meant = self._gateways.current
         reached = await self._gateways.open()
         if reached.record.node_id != meant.node_id:
-            self._account.lost(meant.name, _now_s())
+            self._account.lost(meant.name, now_s())
             self._failed[meant.node_id] = meant.name
             self._gone[meant.node_id] = None
         return self._settle_at(reached)
 
     async def _ask(self, at: Reached) -> None:
         """Have a gateway make the answer, or go on with it."""
-        await _send(at.link, self._account.asks(at.record.name, _now_s()))
+        await _send(at.link, self._account.asks(at.record.name, now_s()))
         self._is_asked = True
         while len(self._open) > 1:  # only now, because to close a link to a frozen gateway takes a while
             await self._open.pop(0).close()
 
     async def _turn(self, at: Reached, error: MeshError) -> None:
         """Give a gateway up for another; raise where there is none, or where it could not go on."""
-        noticed_s = _now_s()
+        noticed_s = now_s()
         self._note_failure(at, error)
         another = await self._in_time(at) if self._account.can_go_on else ()
         if isinstance(another, Reached):
@@ -176,7 +177,7 @@ class Conversation:
 
     async def _in_time(self, at: Reached) -> Reached | tuple[str, ...]:
         try:
-            async with asyncio.timeout(self._account.left_s(_now_s())):
+            async with asyncio.timeout(self._account.left_s(now_s())):
                 return await self._gateways.another(at, self._gone)
         except TimeoutError as error:
             raise self._account.too_late from error
@@ -203,7 +204,3 @@ async def _send(link: Link, request: ClientRequest) -> None:
 
 def _name(link: Link) -> str:
     return link.node.name if link.node else "the gateway"
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mesh.errors import ModelNotPulled, UnknownSession
+from mesh.now import now_s
 from mesh.ports import Sampled, Step
 from mesh.spec import ModelSpec
 from mesh.types import CacheKey, Digest, Hidden, Payload, Sampling, SessionId, StageKey, TokenIds
@@ -85,7 +86,7 @@ class ModelledCompute:
     async def load(self, key: StageKey) -> int:
         """Load a span, which takes its bytes' time from the disk; see the port."""
         if key not in self._stages:
-            began_s = _now_s()
+            began_s = now_s()
             num_bytes = self._spec(key.digest).weights_bytes(key.span, key.precision)
             await asyncio.sleep(self._processor.load_seconds(num_bytes))
             self._stages[key] = self.maths.load(key)
@@ -124,12 +125,12 @@ class ModelledCompute:
 
     async def _spend(self, spec: ModelSpec, key: StageKey, size: FrameSize) -> float:
         """Wait until the processor has done a frame; return when it began with it."""
-        now_s = _now_s()
-        charge = self._processor.charge(now_s, spec, key, size)
+        asked_s = now_s()
+        charge = self._processor.charge(asked_s, spec, key, size)
         try:
-            await asyncio.sleep(charge.ends_s - now_s)
+            await asyncio.sleep(charge.ends_s - asked_s)
         except asyncio.CancelledError:
-            self._processor.refund(_now_s(), charge)
+            self._processor.refund(now_s(), charge)
             raise
         return charge.began_s
 
@@ -154,7 +155,3 @@ def _num_rows(payload: Payload, bytes_per_row: int) -> int:
             return len(ids)
         case Hidden(data):
             return len(data) // bytes_per_row
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

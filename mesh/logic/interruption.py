@@ -84,7 +84,7 @@ class Blame:
 
 
 @dataclass(slots=True)
-class Account:
+class RecoveryAccount:
     """One interruption, from the last token before it to the first one after it."""
 
     last_token_s: float

@@ -44,6 +44,4 @@ class Pace:
         """How long such a frame takes as a rule; 0 where none like it was measured."""
         if num_rows == 1:
             return self._single.seconds  # a row of many takes a fraction: it says nothing of one alone
-        if num_rows == 1:
-            return self._single.seconds
         return max(self._single.seconds, self._row.seconds * num_rows)

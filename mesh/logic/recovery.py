@@ -27,8 +27,8 @@ def mend(demand: Demand, route: Plan, candidates: Sequence[Candidate], gone: Col
     A lost span goes to one node where one can take it: fewer doubts first, then the better tier
     (`mesh.logic.rooms`), then more room, then the id. Else it is dealt to as few nodes as can hold it. A
     node may so come to hold several stages. Where that fails too, the whole model is planned anew over
-    the whole memory of all candidates: `recomputed_layers` tells. The result's standbys are those of the
-    route that can still stand in. Raises CapacityLost where nothing fits.
+    the whole memory of all candidates. The result's standbys are those of the route that can still stand
+    in. Raises CapacityLost where nothing fits.
     """
     lived = survivors(route, candidates, gone)
     rooms = _rooms_beside(demand, route, candidates, lived)
@@ -47,16 +47,6 @@ def survivors(
     """Return the stages of a route that live: on a candidate in the same life, which is not in `gone`."""
     lives = {(c.node.node_id, c.node.incarnation) for c in candidates if c.node.node_id not in gone}
     return tuple(s for s in route.stages if (s.node.node_id, s.node.incarnation) in lives)
-
-
-def recomputed_layers(lived: Sequence[PlannedStage], mended: Plan) -> int:
-    """Layers of stages that lived but are not in the mended route; 0 unless all was planned anew."""
-    kept = {(stage.node.node_id, stage.node.incarnation, stage.span) for stage in mended.stages}
-    return sum(
-        stage.span.num_layers
-        for stage in lived
-        if (stage.node.node_id, stage.node.incarnation, stage.span) not in kept
-    )
 
 
 def _rooms_beside(

@@ -20,7 +20,7 @@ itself says that its cache ends where they begin, and the hop before it sends th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, takewhile
 
 from mesh.config import MAX_FRAME_POSITIONS
 
@@ -137,8 +137,10 @@ class Relay:
         """Return the rows that the next hop lacks, in as few frames as may be, and count them as sent."""
         if self._sent_to is None or self._sent_to >= self.length:
             return []
-        wanted = [_part(rows, self._sent_to, rows.end) for rows in self._kept if rows.end > self._sent_to]
-        self._sent_to = self.length
+        sent_to, self._sent_to = self._sent_to, self.length
+        # As a rule only the newest: so it is looked for from the end.
+        lacking = takewhile(lambda rows: rows.end > sent_to, reversed(self._kept))
+        wanted = [_part(rows, sent_to, rows.end) for rows in lacking][::-1]
         return wanted if self._known is None else _in_frames(wanted, self._known)
 
 

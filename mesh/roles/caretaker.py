@@ -17,6 +17,7 @@ from mesh.config import Timing
 from mesh.errors import MeshError, StageLost
 from mesh.link import Link
 from mesh.logic.membership import Change
+from mesh.now import now_s
 from mesh.roles.place import Place, lost_hop
 from mesh.roles.places import Places
 from mesh.types import Address, SessionId
@@ -102,7 +103,7 @@ class Caretaker:
         """Nobody is known who drives these sessions, until somebody says that he does."""
         for place in places:
             if place.orphaned_s is None:
-                place.orphaned_s = _now()
+                place.orphaned_s = now_s()
             if place.opening.index == 0:
                 place.is_abandoned = True  # the hop before it is the gateway
 
@@ -110,8 +111,8 @@ class Caretaker:
         while places := self._places.all:
             for place in places:
                 if place.orphaned_s is not None:
-                    self._look_at_orphan(place, _now() - place.orphaned_s)
-                elif _now() - place.heard_s >= _QUIET_S:
+                    self._look_at_orphan(place, now_s() - place.orphaned_s)
+                elif now_s() - place.heard_s >= _QUIET_S:
                     await self._places.ask_gateway(place)
             await asyncio.sleep(_SWEEP_S)
         self._is_sweeping = False
@@ -128,7 +129,3 @@ class Caretaker:
             work.close()  # the node is about to end
         else:
             self._tasks.create_task(work)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -26,6 +26,7 @@ from mesh.errors import ChannelClosed, MeshError
 from mesh.link import Link, open_link
 from mesh.logic.news import NOTHING
 from mesh.messages import Goodbye, Heartbeat, Hello
+from mesh.now import now_s
 from mesh.ports import Transport
 from mesh.roles.line import Line, Promise, Speech
 from mesh.types import NodeId, NodeRecord, NodeStatus
@@ -217,7 +218,7 @@ class Contacts:
             if link is None:
                 await asyncio.sleep(wait_s)
             while contact.line is None and self._tasks:
-                started_s = _now()
+                started_s = now_s()
                 try:
                     await self._converse(contact, link)
                 except (MeshError, TimeoutError) as error:
@@ -225,7 +226,7 @@ class Contacts:
                 link = None
                 if contact.line is None:
                     self._beliefs.broken(contact.record.node_id)
-                until_next_s = started_s + contact.pace_s - _now()
+                until_next_s = started_s + contact.pace_s - now_s()
                 await asyncio.sleep(max(until_next_s, self._patience_s(contact)))
         finally:
             contact.tender = None
@@ -293,7 +294,3 @@ class Contacts:
 def _is_same(known: NodeRecord, record: NodeRecord) -> bool:
     """Whether they speak of one life of a node at one address."""
     return known.incarnation == record.incarnation and known.address == record.address
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

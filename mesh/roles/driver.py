@@ -13,11 +13,12 @@ import logging
 from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 
-from mesh.errors import CapacityLost, MeshError, NetworkError, StageLost, Stalled, first_of
-from mesh.logic.interruption import Account, Interruption
+from mesh.errors import MeshError, NetworkError, Stalled, first_of
+from mesh.logic.interruption import Interruption, RecoveryAccount
 from mesh.logic.session import Session
 from mesh.logic.standby import standbys
 from mesh.messages import CloseSession, Frame, OpenSession, ProgressRequest, Resume, SessionFailed, Token
+from mesh.now import now_s
 from mesh.roles.deployer import LoadFailed
 from mesh.roles.listening import Listening
 from mesh.roles.order import (
@@ -32,6 +33,7 @@ from mesh.roles.order import (
     Prepared,
     TooSlow,
 )
+from mesh.roles.relief import Relief
 from mesh.roles.routes import Interrupted, Routes
 from mesh.types import Address, Hop, NodeId, Plan, PlannedStage, Recovery, Standby
 
@@ -49,16 +51,15 @@ class Driver:
         self._account = _account_of(order)
         self._recoveries: list[Recovery] = []
         self._times_s: list[float] = []
-        self._heard_s = _now()
+        self._heard_s = now_s()
         """When the last token came; the beginning, before the first."""
         self._is_begun = order.taken_over is not None
         """Whether some stages may hold something of the session."""
         self._fed_from: int | None = None
         """Stage 0 has all before it, by what it has said of this route; None until it has."""
-        self._relieved: dict[tuple[int, NodeId], None] = {}
-        """Nodes for which another route is prepared, by the epoch that it is to end."""
-        self._unrelieved: dict[NodeId, None] = {}
-        """Nodes for which there was no other route."""
+        self._relief = Relief(
+            order.session, self._routes, lambda plan: self._load(plan, plan.stages), self._listening.hear
+        )
         self._touched: dict[Address, None] = {}
         """Where stages may hold something of this session."""
         self._task: asyncio.Task[object] | None = None
@@ -80,9 +81,7 @@ class Driver:
     def mesh_changed(self) -> None:
         """A device came, went, or has other things to tell: a route may be possible now which was not."""
         self._routes.mesh_changed()
-        for node_id in self._unrelieved:
-            self.hear(NodeLeaving(node_id))
-        self._unrelieved.clear()
+        self._relief.mesh_changed()
 
     def give_up(self) -> None:
         """Another driver goes on with this session: end, and leave it to that one."""
@@ -187,7 +186,7 @@ class Driver:
                 self._relieve(node_id, helpers)
             case Prepared():
                 if news.epoch == epoch:
-                    raise Interrupted(self._handed_over(news))
+                    raise Interrupted(self._relief.handed_over(news))
             case SessionFailed() | NodeGone() | LinkBroken() | TooSlow():
                 self._routes.trouble(news, epoch)
 
@@ -196,7 +195,7 @@ class Driver:
         if accepted is None:
             return None
         is_steady = bool(self._times_s) and self._account is None
-        now, gap_s = _now(), _now() - self._heard_s
+        now, gap_s = now_s(), now_s() - self._heard_s
         self._heard_s = now
         self._times_s.append(now)
         self._routes.token_came()
@@ -236,7 +235,7 @@ class Driver:
         """Take another route, and raise the epoch: what stages still say of the last one is old news."""
         _log.info("session %s: %s", self.session.session_id, interruption.error)
         before, old = self.plan, CloseSession(self.session.session_id, self.session.epoch)
-        account = self._account = self._account or Account(self._heard_s, _now())
+        account = self._account = self._account or RecoveryAccount(self._heard_s, now_s())
         account.lost.update({node_id: self._routes.name(node_id) for node_id in interruption.nodes})
         with self._claimed(helpers):
             is_kept = await self._routes.reroute(interruption)
@@ -248,54 +247,22 @@ class Driver:
                 await self._post_to(stage.node.address, old)
 
     def _relieve(self, leaving: NodeId, helpers: _Helpers) -> None:
-        """Prepare another route for when a node leaves, once for each route that it is part of."""
-        place = (self.session.epoch, leaving)
-        if self._routes.holds(leaving) and place not in self._relieved:
-            self._relieved[place] = None
-            helpers.start(self._prepare(leaving))
-
-    async def _prepare(self, leaving: NodeId) -> None:
-        """Have another route loaded, while this one goes on, and say when it is."""
-        epoch, refused = self.session.epoch, dict[NodeId, None]()
-        while True:
-            try:
-                plan = self._routes.beside(leaving, refused)
-                await self._load(plan, plan.stages)
-            except LoadFailed as failed:
-                if failed.stage.node.node_id not in refused:
-                    refused[failed.stage.node.node_id] = None
-                    continue
-                self._cannot_relieve(epoch, leaving, failed)
-            except (CapacityLost, TimeoutError) as error:
-                self._cannot_relieve(epoch, leaving, error)
-            else:
-                self.hear(Prepared(epoch, plan, leaving))
-            return
-
-    def _cannot_relieve(self, epoch: int, leaving: NodeId, error: Exception) -> None:
-        """Try again when the mesh has changed."""
-        _log.warning("%s cannot hand over: %s", self._routes.name(leaving), error)
-        self._relieved.pop((epoch, leaving), None)
-        self._unrelieved[leaving] = None
-
-    def _handed_over(self, prepared: Prepared) -> Interruption:
-        node_id = prepared.leaving
-        error = StageLost(f"{self._routes.name(node_id)} has handed over", node_id)
-        return Interruption(error, (node_id,), (node_id,), prepared.plan)
+        if self._relief.is_needed(leaving):
+            helpers.start(self._relief.prepare(leaving))
 
     async def _place_standbys(self, helpers: _Helpers, *, is_first: bool) -> None:
         """Have warm copies loaded, as the owner wants them; an answer under way does not depend on it."""
-        wanted, plan = self._means.planning.standby, self.plan
-        must_be = is_first and wanted is Standby.ALL
+        wanted = self._means.planning.standby
         if wanted is Standby.NONE:
             return
-        candidates = self._means.survey.for_plans(plan.model, is_strict=False)
-        copies = standbys(self._order.demand, plan, candidates, wanted if must_be else Standby.AUTO)
-        self._routes.plan = replace(plan, standbys=copies)
-        if must_be:
-            await self._deploy(copies)
+        if not is_first:  # those of the first route came with its plan
+            candidates = self._means.survey.for_plans(self.plan.model, is_strict=False)
+            copies = standbys(self._order.demand, self.plan, candidates, Standby.AUTO)
+            self._routes.plan = replace(self.plan, standbys=copies)
+        if is_first and wanted is Standby.ALL:
+            await self._deploy(self.plan.standbys)
         else:
-            helpers.start(self._load_quietly(plan, copies))
+            helpers.start(self._load_quietly(self.plan, self.plan.standbys))
 
     async def _load_quietly(self, plan: Plan, copies: tuple[PlannedStage, ...]) -> None:
         with contextlib.suppress(LoadFailed, TimeoutError):
@@ -358,18 +325,14 @@ class _Helpers:
             task.cancel()
 
 
-def _account_of(order: Order) -> Account | None:
+def _account_of(order: Order) -> RecoveryAccount | None:
     """The account of an answer that another gateway began: its loss is the interruption."""
     before, after = order.taken_over, order.plan
     if before is None:
         return None
-    account = Account(_now(), _now())
+    account = RecoveryAccount(now_s(), now_s())
     account.rerouted(before, after)
     left = {stage.node.node_id for stage in after.stages}
     lost = (stage.node for stage in before.stages if stage.node.node_id not in left)
     account.lost.update({node.node_id: node.name for node in lost})
     return account
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

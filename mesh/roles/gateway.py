@@ -50,6 +50,7 @@ from mesh.messages import (
     Routed,
     Started,
 )
+from mesh.now import now_s
 from mesh.ports import Library, Pieces
 from mesh.roles.answers import Answers
 from mesh.roles.deployer import Deployer
@@ -220,7 +221,7 @@ class Gateway:
             raise DeadlineExceeded(f"the answer was not ready within {request.deadline_s:g} s") from error
 
     async def _chat(self, request: ChatRequest, link: Link) -> Summary:
-        began_s = asyncio.get_running_loop().time()
+        began_s = now_s()
         _check_size(request)
         if self.closing is not None:
             raise NodeLeaving(f"{self._own.name} begins no new answers: {self.closing}; ask another device")
@@ -235,9 +236,7 @@ class Gateway:
         demand = self._demand(spec, needed)
         if request.started is not None:
             demand = replace(demand, context=request.started.plan.context)
-        order = self._order(request, session, demand, text)
-        if request.deadline_s is not None:  # counted from the beginning: to read a tokenizer takes a while
-            order = replace(order, until_s=began_s + request.deadline_s)
+        order = self._order(request, session, demand, text, began_s)
         outcome = _complete(order) if session.is_full else await self.answers.make(order)
         await text.finish()
         return Summary(
@@ -252,8 +251,13 @@ class Gateway:
             recoveries=outcome.recoveries,
         )
 
-    def _order(self, request: ChatRequest, session: Session, demand: Demand, text: _Text) -> Order:
-        """Put together what is to be made: an answer from its beginning, or what is left of another's."""
+    def _order(
+        self, request: ChatRequest, session: Session, demand: Demand, text: _Text, began_s: float
+    ) -> Order:
+        """Put together what is to be made: an answer from its beginning, or what is left of another's.
+
+        Its deadline is counted from `began_s`: to read a tokenizer takes a while.
+        """
         order = Order(
             session=session,
             demand=demand,
@@ -262,6 +266,7 @@ class Gateway:
             show=text.push,
             routed=partial(self._routed, text, session.session_id),
             taken_over=request.started.plan if request.started else None,
+            until_s=None if request.deadline_s is None else began_s + request.deadline_s,
         )
         if request.started is not None:
             session.go_on(request.started.epoch, request.started.tokens)
@@ -346,7 +351,7 @@ class Gateway:
 
 def _complete(order: Order) -> Outcome:
     """The client has all the tokens that it wants; only the end was lost."""
-    now = asyncio.get_running_loop().time()
+    now = now_s()
     return Outcome(FinishReason.LENGTH, order.plan, 0, now, now)
 
 

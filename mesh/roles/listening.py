@@ -13,6 +13,7 @@ from mesh.errors import Stalled
 from mesh.inbox import Inbox
 from mesh.logic.patience import LOOK_AGAIN_S, Patience
 from mesh.messages import Progress
+from mesh.now import now_s
 from mesh.roles.order import Heard, News, TooSlow
 from mesh.types import Plan
 
@@ -30,7 +31,7 @@ class Listening:
         self._patience = Patience()
         self._said: dict[int, Progress] | None = None
         """What stages say of an overdue token; None while it is not overdue."""
-        self._since_s = _now()
+        self._since_s = now_s()
         """Since when a token is waited for."""
         self._look_s = self._since_s + self._patience.overdue_s
         """When to look where it is."""
@@ -51,7 +52,7 @@ class Listening:
 
     def wait_anew(self) -> None:
         """A token is waited for from now on."""
-        self._said, self._since_s = None, _now()
+        self._said, self._since_s = None, now_s()
         self._look_s = self._since_s + self._patience.overdue_s
 
     async def next(self, plan: Plan, epoch: int, position: int) -> Heard:
@@ -75,17 +76,13 @@ class Listening:
 
     async def _look(self, plan: Plan, position: int) -> int | None:
         """See what the stages have said since the last look, and ask them again."""
-        if _now() - self._since_s >= self._stall_s:
+        if now_s() - self._since_s >= self._stall_s:
             names = ", ".join(stage.node.name for stage in plan.stages)
             raise Stalled(f"no token came from {names} within {self._stall_s:g} s; ask again")
         culprit = None
         if self._said is not None:
             culprit = self._patience.culprit(len(plan.stages), position, self._said)
-        self._said, self._look_s = {}, _now() + LOOK_AGAIN_S
+        self._said, self._look_s = {}, now_s() + LOOK_AGAIN_S
         if culprit is None:
             await self._ask()
         return culprit
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -10,7 +10,6 @@ one, and one whose upstream hop is gone asks the gateway now and then whether it
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,6 +30,7 @@ from mesh.messages import (
     SessionFailed,
     Token,
 )
+from mesh.now import now_s
 from mesh.ports import Sampled, Step
 from mesh.roles.place import Means, Place, lost_hop
 from mesh.types import CacheKey, Hidden, NodeId, SessionId, StageKey
@@ -75,7 +75,7 @@ class Places:
         if place is None:
             place = await self._allot(opening, upstream)
         place.opening, place.upstream = opening, upstream
-        place.orphaned_s, place.is_abandoned, place.heard_s = None, False, _now()
+        place.orphaned_s, place.is_abandoned, place.heard_s = None, False, now_s()
         self._means.attention.attend(place.cache, self._neighbours(place))
         if opening.epoch > 0:
             await self._say(place, self._reopened(place, opening.known))
@@ -90,7 +90,7 @@ class Places:
         place = self._place_of(frame)
         if place is None or not place.relay.takes(frame.start):
             return
-        num_rows, place.heard_s = place.num_rows(frame.payload), _now()
+        num_rows, place.heard_s = place.num_rows(frame.payload), now_s()
         place.taken_back_to(frame.start)
         match await self._compute(place, frame, num_rows):
             case Hidden(data):
@@ -154,20 +154,20 @@ class Places:
 
     def progress(self, request: ProgressRequest) -> Progress:
         """Say how far a session is, and how long this node has been at what it computes now."""
-        since_s, usual_s = self._working or (_now(), 0.0)
+        since_s, usual_s = self._working or (now_s(), 0.0)
         at = (request.session_id, request.epoch, request.index)
         lengths = (place.relay.length for place in self.of(request.session_id) if place.is_at(*at))
-        return Progress(*at, next(lengths, 0), _now() - since_s, usual_s)
+        return Progress(*at, next(lengths, 0), now_s() - since_s, usual_s)
 
     def wanted(self, session_id: SessionId) -> None:
         """Somebody asks for a session: where nobody drives it, it is kept a while longer."""
         for place in self.of(session_id):
             if place.orphaned_s is not None:
-                place.orphaned_s = _now()
+                place.orphaned_s = now_s()
 
     async def ask_gateway(self, place: Place) -> None:
         """Say how far a session is: a gateway that has given it up, and could not tell us, tells us now."""
-        place.heard_s = _now()
+        place.heard_s = now_s()
         opening = place.opening
         asking = ProgressRequest(opening.session_id, opening.epoch, opening.index)
         await self.tell_gateway(opening, self.progress(asking))
@@ -190,7 +190,7 @@ class Places:
         self.limit_kept()
         try:
             await self.unload(doomed)
-            self._working = (_now(), 0.0)  # an engine that has just started takes seconds to answer
+            self._working = (now_s(), 0.0)  # an engine that has just started takes seconds to answer
             await means.compute.open(place.cache, opening.context, opening.sampling)
         except BaseException:
             await self.release(place)
@@ -245,14 +245,14 @@ class Places:
         raise UnknownSession(f"a frame of session {frame.session_id}, which is not open here")
 
     async def _compute(self, place: Place, frame: Frame, num_rows: int) -> Hidden | Sampled | None:
-        pace, began_s = self._paces.setdefault(place.cache.stage, Pace()), _now()
+        pace, began_s = self._paces.setdefault(place.cache.stage, Pace()), now_s()
         self._working = (began_s, pace.usual_s(num_rows))
         try:
             step = Step(place.cache, frame.start, frame.payload, frame.sample)
             result = await self._means.compute.run(step)
         finally:
             self._working = None
-        pace.measured(num_rows, _now() - began_s)
+        pace.measured(num_rows, now_s() - began_s)
         return result
 
     async def _send_on(self, place: Place, batch: list[Rows]) -> None:
@@ -323,7 +323,3 @@ class Places:
             excess -= place.relay.kept_bytes
             place.relay.forget()
             del self._kept[cache]
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

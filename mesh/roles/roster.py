@@ -18,6 +18,7 @@ from mesh.logic.membership import Change, Member, Membership
 from mesh.logic.rhythm import Beat, Rhythm
 from mesh.logic.steadiness import Steadiness
 from mesh.messages import Heartbeat, Hello, Message
+from mesh.now import now_s
 from mesh.ports import Appeared, Discovery, Transport, Vanished
 from mesh.roles.alarm import Alarm
 from mesh.roles.contacts import Contacts
@@ -108,7 +109,7 @@ class Roster:
     def seen(self, message: Message, link: Link) -> None:
         """Something came from a node; what is no heartbeat came over another channel, maybe a better one."""
         if link.node is not None and not isinstance(message, Heartbeat):
-            self._tell(self._membership.seen(link.node.node_id, link.node.incarnation, _now()))
+            self._tell(self._membership.seen(link.node.node_id, link.node.incarnation, now_s()))
 
     def met(self, record: NodeRecord) -> None:
         """A node dialled us and said who it is. It may want to stay in touch, so dial it a little later."""
@@ -124,13 +125,13 @@ class Roster:
 
     def answered(self, record: NodeRecord) -> bool:
         """A node answered our dial; return whether it is not one of its earlier lives."""
-        self._tell(self._membership.sighted(record, Source.CONTACT, _now()))
+        self._tell(self._membership.sighted(record, Source.CONTACT, now_s()))
         known = self._wanted(record.node_id)
         return known is not None and known.record.incarnation == record.incarnation
 
     def heard(self, node_id: NodeId, heartbeat: Heartbeat) -> None:
         """A node showed that it lives."""
-        now, before = _now(), self._membership.get(node_id)
+        now, before = now_s(), self._membership.get(node_id)
         if changes := self._membership.heard(node_id, heartbeat.status, now, heartbeat.next_s):
             self._tell(changes)
         self._alarm.ring_before(self._membership.next_s)
@@ -142,17 +143,17 @@ class Roster:
 
     def broken(self, node_id: NodeId) -> None:
         """There is no link to a node any more, or still none."""
-        self._tell(self._membership.broken(node_id, _now()))
+        self._tell(self._membership.broken(node_id, now_s()))
 
     def said_goodbye(self, record: NodeRecord) -> None:
         """A node told us that it leaves."""
-        self._tell(self._membership.said_goodbye(record.node_id, record.incarnation, _now()))
+        self._tell(self._membership.said_goodbye(record.node_id, record.incarnation, now_s()))
 
     async def _keep_time(self, tasks: asyncio.TaskGroup) -> None:
         """Let silence have its effect when it is due, and tell everybody in equal intervals that we live."""
-        repeat_s = _now() + self._timing.forget_after_s
+        repeat_s = now_s() + self._timing.forget_after_s
         while True:
-            now = _now()
+            now = now_s()
             beat = self._rhythm.due(now)
             self._tell(self._membership.tick(now, self._rhythm.next_s))
             if now >= repeat_s:
@@ -179,7 +180,7 @@ class Roster:
         others = everybody - {self._own.node_id}
         self._contacts.attend(others)
         if others:
-            self._rhythm.quicken(_now())
+            self._rhythm.quicken(now_s())
         else:
             self._rhythm.relax()
         self._alarm.ring_before(self._rhythm.next_s)
@@ -190,7 +191,7 @@ class Roster:
                 case Appeared(record) if record.mesh == self._own.mesh:
                     self._sight(record, Source.MDNS)
                 case Vanished(node_id):
-                    self._tell(self._membership.withdrawn(node_id, _now()))
+                    self._tell(self._membership.withdrawn(node_id, now_s()))
 
     async def _seek(self, address: Address) -> None:
         """Try a fixed address until it answers, and again whenever its node is gone."""
@@ -224,7 +225,7 @@ class Roster:
         if record.node_id == self._own.node_id:
             self._own_source = source if source is Source.MDNS else self._own_source
             return False
-        changes = self._membership.sighted(record, source, _now())
+        changes = self._membership.sighted(record, source, now_s())
         self._tell(changes)
         if changes:
             self._contacts.drop(record.node_id)  # a new life, or a new hope
@@ -239,7 +240,7 @@ class Roster:
         """Return a line of the list, with why the node is not planned with where it comes and goes."""
         if member.state is not NodeState.ALIVE:
             return member.device
-        reason = self._steadiness.reason(member.record.node_id, _now())
+        reason = self._steadiness.reason(member.record.node_id, now_s())
         return replace(member.device, kept_out=reason) if reason else member.device
 
     def _tell_status(self, before: Member | None, status: NodeStatus) -> None:
@@ -251,7 +252,7 @@ class Roster:
     def _tell(self, changes: Sequence[Change]) -> None:
         for change in changes:
             _log.info("%s: %s", change.record.name, change.after or "forgotten")
-            self._steadiness.note(change, _now())
+            self._steadiness.note(change, now_s())
             match change.after:
                 case NodeState.LOST:
                     self._contacts.lost(change.record.node_id)
@@ -259,7 +260,3 @@ class Roster:
                     self._contacts.drop(change.record.node_id)
             for listener in self._listeners:
                 listener(change)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -14,6 +14,7 @@ from mesh.errors import CapacityLost, MeshError, StageLost
 from mesh.logic.detour import Detour
 from mesh.logic.interruption import Blame, Interruption
 from mesh.messages import SessionFailed
+from mesh.now import now_s
 from mesh.roles.deployer import LoadFailed
 from mesh.roles.order import LinkBroken, NodeGone, Order, TooSlow, Trouble
 from mesh.roles.survey import Survey
@@ -50,12 +51,12 @@ class Routes:
         """Set when the mesh has changed, so that a route may be possible which was not."""
         self._num_in_vain = 0
         """Routes that were opened since the last token."""
-        self._heard_s = _now()
+        self._heard_s = now_s()
         """When the last token came; the beginning, before the first."""
 
     def token_came(self) -> None:
         """The route of now works."""
-        self._heard_s, self._num_in_vain = _now(), 0
+        self._heard_s, self._num_in_vain = now_s(), 0
         self._blame.token_came()
         self._detour.token_came(self.plan)
 
@@ -121,14 +122,14 @@ class Routes:
         Returns whether stages are to keep what they have of the session. Raises the interruption's error, or
         CapacityLost, when the time for that is over.
         """
-        self._detour.interrupted(interruption, _now())
+        self._detour.interrupted(interruption, now_s())
         self._num_in_vain += 1
         is_stuck = interruption.is_refusal and self._num_in_vain % _REFUSALS_TO_LET_GO == 0
         if is_stuck:
             self._detour.let_go()
         if self._num_in_vain > 1:
             await asyncio.sleep(min(_LONGEST_PAUSE_S, _PAUSE_S * 2 ** (self._num_in_vain - 2)))
-            if _now() >= self._until_s:
+            if now_s() >= self._until_s:
                 raise interruption.error
         self.plan = interruption.plan or await self._mended(interruption)
         return not is_stuck
@@ -149,11 +150,11 @@ class Routes:
             except CapacityLost:
                 if not interruption.is_loss and not self._order.session.tokens:
                     raise interruption.error from None  # it never began: say what is in the way
-                if _now() >= until_s:
+                if now_s() >= until_s:
                     raise
             await asyncio.sleep(_LOOK_S)  # at thousands of devices something changes all the time
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(min(until_s, _now() + _LONGEST_PAUSE_S)):
+                async with asyncio.timeout_at(min(until_s, now_s() + _LONGEST_PAUSE_S)):
                     await self._changed.wait()
 
     def _mend(self) -> Plan:
@@ -161,12 +162,12 @@ class Routes:
         survey, doubts, model = self._survey, self._blame.doubts, self.plan.model
         staying = survey.for_recovery(model, doubts)
         try:
-            return self._detour.next(staying, _now())
+            return self._detour.next(staying, now_s())
         except CapacityLost:
             everybody = survey.for_recovery(model, doubts, with_leaving=True)
             if len(everybody) == len(staying):
                 raise
-            return self._detour.next(everybody, _now())
+            return self._detour.next(everybody, now_s())
 
     def _blame_slow(self, node: NodeRecord) -> None:
         self._survey.mistrust(node.node_id)
@@ -174,7 +175,3 @@ class Routes:
         interruption = self._blame.judge(error, node.node_id, seems_alive=False)
         assert interruption is not None
         raise Interrupted(interruption)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

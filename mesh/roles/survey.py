@@ -6,10 +6,10 @@ know what is planned.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from mesh.logic.capacity import Candidate
+from mesh.now import now_s
 from mesh.roles.roster import Roster
 from mesh.types import Device, ModelRef, NodeId, NodeState
 
@@ -27,7 +27,7 @@ class Survey:
 
     def mistrust(self, node_id: NodeId) -> None:
         """A node lives, but does not do its work."""
-        self._mistrusted_s[node_id] = asyncio.get_running_loop().time()
+        self._mistrusted_s[node_id] = now_s()
 
     def for_plans(self, model: ModelRef, *, is_strict: bool = True) -> list[Candidate]:
         """Those that a new plan may use; unless it is strict, also those that should rest."""
@@ -83,7 +83,7 @@ class Survey:
 
     def _is_mistrusted(self, node_id: NodeId) -> bool:
         since_s = self._mistrusted_s.get(node_id)
-        return since_s is not None and asyncio.get_running_loop().time() - since_s < _MISTRUST_S
+        return since_s is not None and now_s() - since_s < _MISTRUST_S
 
 
 def _stays(device: Device) -> bool:

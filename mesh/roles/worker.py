@@ -39,7 +39,9 @@ from mesh.types import Digest, NodeId, NodeStatus, SessionId, StageKey
 _log = logging.getLogger(__name__)
 
 _QUEUE = 256  # frames waiting for the processor; beyond it the links are not read
-_READ_TEXT_S = 1.0  # after a stage was loaded; the first token of an answer does not wait for it
+_READ_TEXT_S = (
+    5.0  # after a stage was loaded: the beginning of an answer does not share the processor with it
+)
 
 WorkMessage = OpenSession | Frame | CloseSession | Resume
 
@@ -272,7 +274,3 @@ class Worker:
 
 def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}; the node's log has more"
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

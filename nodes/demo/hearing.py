@@ -5,12 +5,12 @@ Owns the order of events. Must not know how a device is killed or shown.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
 from mesh.messages import Piece, Routed
+from mesh.now import now_s
 from mesh.types import Recovery, Summary
 from nodes.demo.kills import Kill, KillList
 from nodes.demo.story import Ended, Killed, Placed, Recovered, Said, Show
@@ -53,7 +53,7 @@ class Hearing:
     @property
     def first_s(self) -> float:
         """When the first piece came, by the clock of the loop; now, where none has."""
-        return asyncio.get_running_loop().time() if self._first_s is None else self._first_s
+        return now_s() if self._first_s is None else self._first_s
 
     async def listen(self) -> None:
         """Take the answer to its end; raises what it raises."""
@@ -72,7 +72,7 @@ class Hearing:
             self._hear(event)
 
     def _hear(self, piece: Piece) -> None:
-        said = Said(piece.text, len(piece.tokens), asyncio.get_running_loop().time())
+        said = Said(piece.text, len(piece.tokens), now_s())
         self._first_s = said.at_s if self._first_s is None else self._first_s
         self.text += piece.text
         self._show(said)

@@ -21,6 +21,7 @@ from mesh.config import Planning
 from mesh.errors import MeshError, NoDevices, first_of
 from mesh.logic.partition import Demand
 from mesh.logic.session import needed_context, planned_context
+from mesh.now import now_s
 from mesh.ports import Appeared
 from mesh.store.shelf import ModelStore
 from mesh.types import ChatMessage, NodeRecord, NodeState, Precision, Standby, Summary
@@ -69,7 +70,7 @@ class DemoResult:
 
 async def run_demo(order: DemoOrder, show: Show) -> DemoResult:
     """Run a demo; raises MeshError. Cancelled or failed, it leaves no process behind."""
-    began_s = asyncio.get_running_loop().time()
+    began_s = now_s()
     demand = await _demand(order)
     devices = with_limits(order.devices, demand)
     if order.kills:

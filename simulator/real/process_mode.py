@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from mesh.now import now_s
 from mesh.store.shelf import ModelStore
 from simulator.asking import Asked, Asker
 from simulator.claims import Invariant
@@ -76,7 +77,7 @@ async def act_out(script: Script, options: ProcessOptions) -> Acted:
         files.specs(tuple({model: None for device in script.devices for model in device.models}))
     async with running_household(script, options) as household:
         trace = Trace([device.name for device in script.devices], keeps_messages=False)
-        run = _Run(household, Fates(household, script), asyncio.get_running_loop().time(), trace)
+        run = _Run(household, Fates(household, script), now_s(), trace)
         await run.play()
         ended_s = run.now_s()
     run.complaints += judge_answers(script, parts_of(options), run.witness.attempts)
@@ -97,7 +98,7 @@ class _Run:
         self._began_s = began_s
 
     def now_s(self) -> float:
-        return asyncio.get_running_loop().time() - self._began_s
+        return now_s() - self._began_s
 
     async def play(self) -> None:
         """Do all that the script says, until the last request has ended and the last promise is decided."""

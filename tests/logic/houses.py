@@ -13,6 +13,7 @@ from mesh.types import (
     NodeId,
     NodeRecord,
     Plan,
+    PlannedStage,
     Precision,
     ProtocolVersion,
     Span,
@@ -67,3 +68,13 @@ def route(parts: Sequence[tuple[str, int, int]], demand: Demand = DEMAND) -> Pla
     """Return the plan in which each named device holds that span, in order."""
     stages = tuple(demand.stage(candidate(name, 0).node, Span(start, end)) for name, start, end in parts)
     return Plan(demand.spec.ref, demand.precision, demand.context, stages)
+
+
+def recomputed_layers(lived: Sequence[PlannedStage], mended: Plan) -> int:
+    """Layers of stages that lived but are not in the mended route; 0 unless all was planned anew."""
+    kept = {(stage.node.node_id, stage.node.incarnation, stage.span) for stage in mended.stages}
+    return sum(
+        stage.span.num_layers
+        for stage in lived
+        if (stage.node.node_id, stage.node.incarnation, stage.span) not in kept
+    )

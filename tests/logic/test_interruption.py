@@ -20,7 +20,7 @@ from mesh.errors import (
     StageNotLoaded,
     UnknownSession,
 )
-from mesh.logic.interruption import Account, Blame, Interruption
+from mesh.logic.interruption import Blame, Interruption, RecoveryAccount
 from mesh.messages import PROTOCOL, Resume
 from mesh.types import (
     Address,
@@ -126,8 +126,8 @@ def resume(index: int, position: int, had: int | None = None) -> Resume:
     return Resume(OURS, 1, index, position, position if had is None else had)
 
 
-def an_account(before: Plan, after: Plan, *resumes: Resume, lost: str = "tv") -> Account:
-    account = Account(10.0, 10.5)
+def an_account(before: Plan, after: Plan, *resumes: Resume, lost: str = "tv") -> RecoveryAccount:
+    account = RecoveryAccount(10.0, 10.5)
     account.lost[node(lost).node_id] = lost
     account.rerouted(before, after)
     for message in resumes:

@@ -15,9 +15,19 @@ from hypothesis import strategies as st
 from mesh.errors import CapacityLost, InsufficientMemory
 from mesh.logic.capacity import Candidate, Demand, held_bytes
 from mesh.logic.partition import missing_bytes, plan
-from mesh.logic.recovery import mend, recomputed_layers, survivors
+from mesh.logic.recovery import mend, survivors
 from mesh.types import LoadedStage, NodeId, Plan, PlannedStage, Precision, Span
-from tests.logic.houses import DEMAND, ENDS, LAYER, SMALL, candidate, loaded, node_id, route
+from tests.logic.houses import (
+    DEMAND,
+    ENDS,
+    LAYER,
+    SMALL,
+    candidate,
+    loaded,
+    node_id,
+    recomputed_layers,
+    route,
+)
 
 WEIGHTS = DEMAND.spec.layer_bytes(DEMAND.precision)
 CACHE = LAYER - WEIGHTS

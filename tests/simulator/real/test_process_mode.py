@@ -137,7 +137,7 @@ def test_promises_are_waited_for_after_the_healing_and_one_that_is_not_kept_is_t
         Promise(PromiseName.ANSWERED, 0.5),
     )
     killed = Fault(0.1, FaultKind.CRASH, ("b",))
-    script = household(killed, requests=(ask(1, 1.2, 5, asks_again=True),))
+    script = household(killed, requests=(ask(1, 1.2, 600, asks_again=True),))
     result = run_script(replace(script, healed_s=1.0, eventually=promises), OPTIONS)
     assert [complaint.name for complaint in result.complaints] == ["answered"]
     assert result.verdict is Verdict.UNMET
