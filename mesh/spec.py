@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mesh.types import Digest, ModelRef, Precision, Span
 
 INT4_GROUP = 32
-"""Weights that share one scale and one zero."""
+"""Weights that share one scale (in 4 bits also one minimum); those in 8 bits go by groups of so many too."""
 
 CACHE_PAGE = 64
 """Positions by which a session's cache is allotted."""
@@ -35,6 +35,12 @@ class ModelSpec:
     rope_base: float
     rms_norm_eps: float
     tied_embeddings: bool
+    attention_bias: bool = False
+    """Whether q, k and v have a bias each."""
+    head_norm: bool = False
+    """Whether each head of q and k is normalised before its rotary turn."""
+    rope_factors: tuple[float, ...] = ()
+    """What the rotary frequencies are divided by, head_dim / 2 of them; empty where they are not scaled."""
 
     @property
     def ref(self) -> ModelRef:
@@ -58,27 +64,25 @@ class ModelSpec:
         """Bytes of one layer's weights in memory."""
         q_size, kv_size = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
         linear = self.hidden_size * (2 * q_size + 2 * kv_size + 3 * self.intermediate_size)
-        norms = 2 * self.hidden_size
-        if precision is Precision.F32:
-            return 4 * (linear + norms)
-        return linear // 2 + 2 * 2 * linear // INT4_GROUP + 2 * norms
+        vectors = 2 * self.hidden_size
+        vectors += (q_size + 2 * kv_size) * self.attention_bias + 2 * self.head_dim * self.head_norm
+        return _matrix_bytes(linear, precision) + _VECTOR_BYTES[precision] * vectors
 
     def row_bytes(self, precision: Precision) -> int:
         """Bytes of one position's hidden state as it goes from stage to stage."""
         return self.hidden_size * (4 if precision is Precision.F32 else 2)
 
     def table_bytes(self, precision: Precision) -> int:
-        """Bytes of the embedding table, or of the output head: int8 with a bf16 scale a row, or float32."""
-        if precision is Precision.F32:
-            return 4 * self.vocab_size * self.hidden_size
-        return self.vocab_size * (self.hidden_size + 2)
+        """Bytes of the embedding table, or of the output head: int8 where the layers are int4."""
+        kept = Precision.INT8 if precision is Precision.INT4 else precision
+        return _matrix_bytes(self.vocab_size * self.hidden_size, kept)
 
     def ends_bytes(self, precision: Precision, *, first: bool, last: bool) -> int:
         """Bytes beside the layers: the embedding on the first stage, final norm and head on the last.
 
         A stage that is both and whose embeddings are tied holds the table once.
         """
-        final_norm = self.hidden_size * (4 if precision is Precision.F32 else 2)
+        final_norm = self.hidden_size * _VECTOR_BYTES[precision]
         shared = first and last and self.tied_embeddings
         tables = 1 if shared else int(first) + int(last)
         return tables * self.table_bytes(precision) + (final_norm if last else 0)
@@ -97,3 +101,20 @@ class ModelSpec:
     def cache_bytes(self, span: Span, context: int, precision: Precision) -> int:
         """Bytes of a stage's keys and values for one session."""
         return span.num_layers * self.layer_cache_bytes(context, precision)
+
+
+_VECTOR_BYTES = {Precision.INT4: 4, Precision.INT8: 4, Precision.BF16: 2, Precision.F32: 4}
+"""Of one number of a norm or bias."""
+
+
+def _matrix_bytes(num_weights: int, precision: Precision) -> int:
+    """Bytes of a matrix; float16 scales, and for 4 bits minima, for each group of INT4_GROUP."""
+    match precision:
+        case Precision.INT4:
+            return num_weights // 2 + 2 * 2 * num_weights // INT4_GROUP
+        case Precision.INT8:
+            return num_weights + 2 * num_weights // INT4_GROUP
+        case Precision.BF16:
+            return 2 * num_weights
+        case Precision.F32:
+            return 4 * num_weights

@@ -40,7 +40,11 @@ class Precision(StrEnum):
     """How a stage holds its weights and computes."""
 
     INT4 = "int4"
-    """Weights in 4 bits by groups of 32, activations in bf16: what devices run."""
+    """Weights in 4 bits by groups of 32, the tables in 8: what devices run."""
+    INT8 = "int8"
+    """All weights in 8 bits by groups of 32."""
+    BF16 = "bf16"
+    """Weights and activations in bf16."""
     F32 = "f32"
     """Everything in float32: the reference."""
 
