@@ -56,7 +56,7 @@ class Timing:
     load_s: float = 120.0
     """For a stage to be read from disk and packed: gigabytes on a slow card."""
     stall_s: float = 30.0
-    """The longest wait for a token, first or next, before the answer fails."""
+    """The longest wait for a token, or for a stage to get on towards it, before the answer fails."""
     close_s: float = 1.0
     """For saying goodbye."""
     linger_s: float = 3.0

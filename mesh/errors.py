@@ -13,7 +13,7 @@
     │   └── UnsupportedModel     a valid file of a kind that this engine does not run
     ├── CapacityError            the devices are too small or too busy
     │   ├── InsufficientMemory   no plan fits; says how many megabytes are missing
-    │   └── Busy                 full right now; try again later
+    │   └── Busy                 full right now; says after how many seconds to try again
     ├── NetworkError             a peer or the path to it is at fault
     │   ├── PeerUnreachable      nobody answered there; try again later
     │   ├── ChannelClosed        the peer closed the channel, or it broke
@@ -32,6 +32,7 @@
         ├── ShapeMismatch        hidden states or token ids of a wrong size
         ├── StageLost            a device of the plan went away
         ├── CapacityLost         it did, and the others have no room for its layers; says what is missing
+        ├── NotFinite            a layer made numbers that are none: damaged weights, or a damaged input
         ├── Stalled              no token came in time
         ├── DeadlineExceeded     the caller's own time is over
         └── InternalError        a bug on some node; its log has the traceback
@@ -129,6 +130,18 @@ class Busy(CapacityError):
 
     code = "busy"
     retry = True
+
+    def __init__(self, message: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        """When it is worth trying again, in seconds, by what is known; None where nothing is."""
+
+    def until(self, retry_after_s: float) -> Busy:
+        """Return the same with the time after which to try again, in the text too; kept where it has one."""
+        if self.retry_after_s is not None:
+            return self
+        seconds = max(1, round(retry_after_s))
+        return Busy(f"{self}; try again in about {seconds} s", float(seconds))
 
 
 class NetworkError(MeshError):
@@ -252,6 +265,13 @@ class CapacityLost(SessionError):
     code = "capacity_lost"
 
 
+class NotFinite(SessionError):
+    """A layer made numbers that are none."""
+
+    code = "not_finite"
+    retry = False
+
+
 class Stalled(SessionError):
     """No token came in time."""
 
@@ -282,10 +302,17 @@ def _leaves(root: type[MeshError]) -> list[type[MeshError]]:
 _BY_CODE = {error.code: error for error in _leaves(MeshError)}
 
 
-def from_code(code: str, message: str) -> MeshError:
+def from_code(code: str, message: str, retry_after_s: float | None = None) -> MeshError:
     """Rebuild an error that travelled; a code of a newer version becomes an InternalError that names it."""
     known = _BY_CODE.get(code)
+    if known is Busy:
+        return Busy(message, retry_after_s)
     return known(message) if known else InternalError(f"{message} ({code})")
+
+
+def retry_after_s(error: MeshError) -> float | None:
+    """When it is worth trying again, as far as an error says so."""
+    return error.retry_after_s if isinstance(error, Busy) else None
 
 
 def first_of(group: BaseExceptionGroup[MeshError]) -> MeshError:

@@ -76,6 +76,14 @@ class Inbox(Generic[T]):
             self._offer_room()
         return item
 
+    def get_nowait(self) -> T | None:
+        """Take the oldest item, or None where there is none."""
+        if not self._items:
+            return None
+        item = self._items.pop(0)
+        self._offer_room()
+        return item
+
     def close(self, reason: str) -> None:
         """Take no more; what is inside can still be got. The first reason stays."""
         self._reason = self._reason or reason

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mesh.errors import MeshError, StageLost, from_code
+from mesh.errors import MeshError, StageLost, from_code, retry_after_s
 from mesh.types import (
     Address,
     ChatMessage,
@@ -90,6 +90,8 @@ class StageLoaded:
 
     request_id: int
     weights_bytes: int
+    row_s: float = 0.0
+    """What one row of a prompt takes there as a rule; 0 where none was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +101,18 @@ class RequestFailed:
     request_id: int
     code: str
     message: str
+    retry_after_s: float | None = None
+    """When to try again, where somebody was full."""
+
+    @classmethod
+    def of(cls, request_id: int, error: MeshError) -> RequestFailed:
+        """Put an error into a message."""
+        return cls(request_id, error.code, str(error), retry_after_s(error))
 
     @property
     def error(self) -> MeshError:
         """The failure as an error to raise."""
-        return from_code(self.code, self.message)
+        return from_code(self.code, self.message, self.retry_after_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +133,11 @@ class OpenSession:
     gateway had more of them: then those tokens are told again, one by one."""
     gateway_id: NodeId = _UNKNOWN
     """Who the gateway is: devices may know it at different addresses."""
+    source: SessionId | None = None
+    """Another session, over or not, whose first positions are those of this one too. A stage that has its
+    cache begins with them, and every stage says with Resume where it ends, as in later epochs."""
+    shared: int = 0
+    """How many positions the two have in common."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +167,9 @@ class Token:
 class Resume:
     """A stage's cache ends at `position`: whoever comes before it sends on from there.
 
-    Said when a session was opened anew, epoch 1 and later, or when a stage cannot send what the next one
-    lacks and must compute it again. To the hop before, and to the gateway, which keeps the account.
+    Said when a session was opened anew, epoch 1 and later, or with a source; or when a stage cannot send what
+    the next one lacks and must compute it again. To the hop before, and to the gateway, which keeps the
+    account.
     """
 
     session_id: SessionId
@@ -186,9 +201,11 @@ class Progress:
     position: int
     """Where its cache ends; 0 where the session has not been opened there."""
     working_s: float
-    """How long it has been at the frame that it computes, of whatever session; 0 while it is at none."""
+    """How long it has been at the batch that it computes, of whatever sessions; 0 while it is at none."""
     usual_s: float
-    """How long such a frame takes there as a rule; 0 where none was measured."""
+    """How long such a batch takes there as a rule; 0 where none was measured."""
+    num_waiting: int = 0
+    """Frames of the session that wait there for their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +220,13 @@ class SessionFailed:
     message: str
     lost: NodeId | None = None
     """The node that went away, where that is what was seen."""
+    retry_after_s: float | None = None
+    """When to try again, where the node was full."""
 
     @property
     def error(self) -> MeshError:
         """The failure as an error to raise."""
-        error = from_code(self.code, self.message)
+        error = from_code(self.code, self.message, self.retry_after_s)
         if isinstance(error, StageLost):
             error.lost = self.lost
         return error
@@ -215,10 +234,13 @@ class SessionFailed:
 
 @dataclass(frozen=True, slots=True)
 class CloseSession:
-    """Free what a session holds at each stage; passed on from stage to stage."""
+    """Free what a session holds at each stage."""
 
     session_id: SessionId
     epoch: int
+    is_parked: bool = False
+    """The caches of that very epoch may stay while nobody needs the room: another session may begin as this
+    one did."""
 
 
 @dataclass(frozen=True, slots=True)

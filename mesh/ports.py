@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mesh.config import MAX_MESSAGE_BYTES
-from mesh.errors import MalformedMessage
+from mesh.errors import MalformedMessage, MeshError
 from mesh.spec import ModelSpec
 from mesh.types import (
     Address,
@@ -26,6 +26,7 @@ from mesh.types import (
     NodeRecord,
     Payload,
     Sampling,
+    SpeedRecord,
     StageKey,
 )
 
@@ -138,6 +139,20 @@ class Sampled:
     token: int
 
 
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The beginning of another session's cache on the same stage, to begin a new one with."""
+
+    source: CacheKey
+    positions: int
+    """How many of its first positions are wanted, at least 1."""
+
+
+StepResult = Hidden | Sampled | None | MeshError
+"""What came of one frame: hidden states, or at the last stage the token (None where none was asked for), or
+what was wrong with it."""
+
+
 class Compute(Protocol):
     """Holds stages and runs frames through them. Calls for one cache are made one after the other."""
 
@@ -150,13 +165,23 @@ class Compute(Protocol):
     async def unload(self, key: StageKey) -> None:
         """Free a span's weights; its caches must be closed before."""
 
-    async def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
-        """Allot a cache of `context` positions for a session on a loaded stage."""
+    async def open(
+        self, cache: CacheKey, context: int, sampling: Sampling, prefix: Prefix | None = None
+    ) -> int:
+        """Allot a cache of `context` positions for a session on a loaded stage; return where it ends now.
 
-    async def run(self, step: Step) -> Hidden | Sampled | None:
-        """Run one frame: hidden states, or at the last stage the token (None where none was asked for).
+        With a prefix the first positions of that cache are copied, as many of them as are wanted, are there
+        and fit; 0 where the source is not there. The source stays as it is and may be closed at once after.
+        Raises StageNotLoaded.
+        """
 
-        Raises UnknownSession, PositionGap (names both positions), ShapeMismatch or ContextExceeded.
+    async def run(self, steps: Sequence[Step]) -> list[StepResult]:
+        """Run frames of different caches of one stage as one batch; return their results in their order.
+
+        A frame's result has the same bits whatever else is in the batch. What is wrong with one frame is its
+        result and harms no other, nor its own cache: UnknownSession, PositionGap (names both positions),
+        ShapeMismatch or ContextExceeded. Raises only what concerns all. Cancelled, or raising, it leaves
+        each cache so that the same frame may be run again.
         """
 
     async def close(self, cache: CacheKey) -> None:
@@ -168,6 +193,19 @@ class Conditions(Protocol):
 
     def watch(self) -> AsyncGenerator[Condition]:
         """Yield the state now and then each change that may matter, without end; never raises."""
+
+
+class Speedometer(Protocol):
+    """Measures how fast this device computes, and remembers it."""
+
+    async def kept(self) -> SpeedRecord | None:
+        """What was measured before with the same engine and processor; None where nothing was."""
+
+    async def measure(self) -> SpeedRecord:
+        """Measure for about two seconds, in which the device is busy, and remember it.
+
+        Raises a MeshError where that cannot be. Cancelled, it stops at once.
+        """
 
 
 class Pieces(Protocol):

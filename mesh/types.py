@@ -195,6 +195,74 @@ class LoadedStage:
     weights_bytes: int
 
 
+SPEED_VERSION = 1
+"""Of `SpeedRecord`; grows when its figures come to mean something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpeed:
+    """What a step of one token for each of some sessions costs a device."""
+
+    num_sessions: int
+    layer_s: float
+    """Seconds for one layer."""
+    head_s: float
+    """Seconds for the output head and the drawing of the tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedRecord:
+    """How fast a device computes; measured on one model by `mesh.engines.probe`."""
+
+    version: int
+    engine: str
+    kind: str
+    """For which processor the engine's arithmetic was made."""
+    num_threads: int
+    model: str
+    precision: Precision
+    num_layers: int
+    """Of the whole model, however many were measured."""
+    layer_bytes: int
+    """Weights of one layer."""
+    steps: tuple[StepSpeed, ...]
+    """By the number of sessions, growing from 1; at least one."""
+    prefill_layer_row_s: float
+    """Seconds a layer a row, in frames of 256 rows."""
+    memory_rate_bytes_per_s: float
+    """What all threads read and write together while they copy."""
+
+    def __post_init__(self) -> None:
+        _require(bool(self.steps), "a record of speed has at least one step")
+
+    def step_s(self, step: StepSpeed) -> float:
+        """Seconds of a step through the whole model on this device alone."""
+        return self.num_layers * step.layer_s + step.head_s
+
+    @property
+    def decode_tokens_per_s(self) -> float:
+        """Of one session with the whole model on this device alone."""
+        return 1 / self.step_s(self.steps[0])
+
+    @property
+    def prefill_tokens_per_s(self) -> float:
+        """Rows a second through all layers."""
+        return 1 / (self.num_layers * self.prefill_layer_row_s)
+
+    @property
+    def weights_rate_bytes_per_s(self) -> float:
+        """Bytes of weights that are read a second while one session decodes."""
+        return self.layer_bytes / self.steps[0].layer_s
+
+    @property
+    def further_session_s(self) -> float:
+        """Seconds that one more session adds to a step, between the fewest measured and the most."""
+        first, last = self.steps[0], self.steps[-1]
+        if last.num_sessions == first.num_sessions:
+            return self.step_s(first)
+        return (self.step_s(last) - self.step_s(first)) / (last.num_sessions - first.num_sessions)
+
+
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
     """What a node tells about itself whenever it has changed."""
@@ -209,6 +277,10 @@ class NodeStatus:
     """Part of the memory that plans leave free, so that the node can stand in for one that is lost."""
     leaving: str | None = None
     """Why the node hands over what it holds and takes nothing new; None while it stays."""
+    parked_bytes: int = 0
+    """Of `used_bytes`: caches of sessions that are over, which make room for whoever needs it."""
+    speed: SpeedRecord | None = None
+    """How fast it computes; None until that was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,6 +439,8 @@ class Summary:
     stages: tuple[StageShare, ...] = field(default=())
     """Of the route by which the last token came."""
     recoveries: tuple[Recovery, ...] = ()
+    reused_positions: int = 0
+    """Positions of the prompt that no stage had to compute: another session had begun in the same way."""
 
 
 def _require(held: bool, message: str) -> None:

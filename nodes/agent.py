@@ -16,17 +16,20 @@ from pathlib import Path
 from mesh.adapters.device_conditions import DeviceConditions
 from mesh.adapters.disk_library import DiskLibrary
 from mesh.adapters.grpc_transport import GrpcTransport
-from mesh.adapters.torch_compute import TorchCompute
 from mesh.adapters.zeroconf_discovery import ZeroconfDiscovery
 from mesh.config import Planning
+from mesh.engines.choosing import EngineName, engine_maker
+from mesh.engines.compute import EngineCompute
 from mesh.errors import BadSetting
 from mesh.messages import PROTOCOL
 from mesh.ports import Listener
 from mesh.roles.node import Node, NodeSettings, Ports
 from mesh.store.shelf import ModelStore
 from mesh.types import Address, DeviceClass, NodeRecord, Standby
+from nodes.bench_device import Choice
 from nodes.identity import Identity, claim_identity
 from nodes.memory_size import format_memory_size
+from nodes.speedometer import ProcessSpeedometer
 from nodes.stopping import stopping
 
 _log = logging.getLogger(__name__)
@@ -49,6 +52,7 @@ class AgentOptions:
     standby: Standby
     """For which spans of what this device's gateway places another device holds a warm copy."""
     num_threads: int
+    engine: EngineName
     listen: Address
     peers: tuple[Address, ...]
     data_dir: Path
@@ -57,6 +61,8 @@ class AgentOptions:
     """Leave at once when standard input ends: for a parent that may die."""
     heeds_conditions: bool
     """Hand over when the battery is low, the device is hot or about to leave the house."""
+    measures_speed: bool
+    """Measure how fast the device computes where that is not known, when nobody needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,9 @@ async def run_agent(options: AgentOptions, announce: Announcements) -> None:
             is_local = _is_loopback(options.listen.host)
             discovery = ZeroconfDiscovery(loopback_only=is_local)
             conditions = DeviceConditions(options.data_dir) if options.heeds_conditions else None
-            ports = Ports(GrpcTransport(), discovery, compute, library, conditions=conditions)
+            choice = Choice(options.data_dir, options.engine, options.num_threads)
+            speedometer = ProcessSpeedometer(choice)
+            ports = Ports(GrpcTransport(), discovery, compute, library, conditions, speedometer)
             node = Node(record, listener, ports, _settings(options))
             announce.started(record)
             async with stopping(node, announce.handing_over, until_eof=options.until_eof):
@@ -106,13 +114,14 @@ def _settings(options: AgentOptions) -> NodeSettings:
         spare_bytes=options.spare_bytes,
         peers=options.peers,
         planning=Planning(standby=options.standby),
+        measures_speed=options.measures_speed,
     )
 
 
 @contextmanager
-def _compute(options: AgentOptions) -> Iterator[tuple[DiskLibrary, TorchCompute]]:
+def _compute(options: AgentOptions) -> Iterator[tuple[DiskLibrary, EngineCompute]]:
     library = DiskLibrary(ModelStore(options.data_dir))
-    compute = TorchCompute(library, options.num_threads)
+    compute = EngineCompute(library, engine_maker(options.engine, options.num_threads))
     try:
         yield library, compute
     finally:

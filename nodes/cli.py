@@ -28,6 +28,7 @@ COMMANDS = {
     "chat": "Talk.",
     "pull": "Get a model.",
     "models": "List the models that can be had, and which are here.",
+    "bench": "Measure how fast this device computes.",
     "logits": "Compute a model's logits, whole or split, without a network.",
 }
 

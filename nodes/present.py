@@ -12,7 +12,17 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from mesh.types import Device, NodeState, Plan, PlannedStage, Recovery, StageShare, Summary
+from mesh.types import (
+    Device,
+    NodeState,
+    Plan,
+    PlannedStage,
+    Recovery,
+    SpeedRecord,
+    StageShare,
+    StepSpeed,
+    Summary,
+)
 from nodes.memory_size import format_memory_size
 
 Json = Mapping[str, object] | Sequence[Mapping[str, object]]
@@ -53,6 +63,10 @@ def device_json(device: Device) -> dict[str, object]:
         "spare_bytes": status.spare_bytes if status else None,
         "used_bytes": status.used_bytes if status else None,
         "num_sessions": status.num_sessions if status else None,
+        "decode_tokens_per_s": round(status.speed.decode_tokens_per_s, 1)
+        if status and status.speed
+        else None,
+        "speed": speed_json(status.speed) if status and status.speed else None,
         "models": [model.name for model in status.models] if status else [],
         "stages": [
             {"span": [stage.key.span.start, stage.key.span.end], "weights_bytes": stage.weights_bytes}
@@ -61,12 +75,70 @@ def device_json(device: Device) -> dict[str, object]:
     }
 
 
+def speed_json(speed: SpeedRecord) -> dict[str, object]:
+    """`mesh bench device --json`."""
+    return {
+        "version": speed.version,
+        "engine": speed.engine,
+        "kind": speed.kind,
+        "num_threads": speed.num_threads,
+        "model": speed.model,
+        "precision": speed.precision,
+        "num_layers": speed.num_layers,
+        "layer_bytes": speed.layer_bytes,
+        "steps": [_step_json(speed, step) for step in speed.steps],
+        "prefill_layer_row_s": speed.prefill_layer_row_s,
+        "decode_tokens_per_s": round(speed.decode_tokens_per_s, 2),
+        "prefill_tokens_per_s": round(speed.prefill_tokens_per_s, 1),
+        "further_session_s": speed.further_session_s,
+        "weights_rate_bytes_per_s": round(speed.weights_rate_bytes_per_s),
+        "memory_rate_bytes_per_s": round(speed.memory_rate_bytes_per_s),
+    }
+
+
+def _step_json(speed: SpeedRecord, step: StepSpeed) -> dict[str, object]:
+    return {
+        "num_sessions": step.num_sessions,
+        "layer_s": step.layer_s,
+        "head_s": step.head_s,
+        "step_s": speed.step_s(step),
+        "tokens_per_s": round(step.num_sessions / speed.step_s(step), 2),
+    }
+
+
+def speed_table(speed: SpeedRecord) -> Table:
+    """What a step costs this device, by the sessions in it; `mesh bench device` for people."""
+    table = Table("sessions", "a layer", "the head", "a step", "tokens/s together")
+    for step in speed.steps:
+        table.add_row(
+            str(step.num_sessions),
+            f"{1e3 * step.layer_s:.3f} ms",
+            f"{1e3 * step.head_s:.2f} ms",
+            f"{1e3 * speed.step_s(step):.1f} ms",
+            f"{step.num_sessions / speed.step_s(step):.1f}",
+        )
+    return table
+
+
+def speed_lines(speed: SpeedRecord) -> list[str]:
+    """What is beside the table of `mesh bench device`."""
+    layer_us = 1e6 * speed.prefill_layer_row_s
+    weights, memory = speed.weights_rate_bytes_per_s, speed.memory_rate_bytes_per_s
+    return [
+        f"{speed.model} in {speed.precision} by the {speed.engine} engine ({speed.kind}), "
+        f"{speed.num_threads} {'thread' if speed.num_threads == 1 else 'threads'}",
+        f"prefill: {speed.prefill_tokens_per_s:.0f} tokens/s, {layer_us:.1f} us a layer and token",
+        f"one more session adds {1e3 * speed.further_session_s:.1f} ms to a step",
+        f"weights are read with {weights / 1e9:.1f} GB/s; memory copies with {memory / 1e9:.1f} GB/s",
+    ]
+
+
 def devices_table(devices: Sequence[Device]) -> Table:
     """`mesh devices` for people."""
-    table = Table("device", "class", "state", "memory", "in use", "layers", "address", "node")
+    table = Table("device", "class", "state", "memory", "in use", "tok/s", "layers", "address", "node")
     for column in table.columns:
         column.no_wrap = True
-    for column in (table.columns[0], table.columns[5]):  # long names, and many spans
+    for column in (table.columns[0], table.columns[6]):  # long names, and many spans
         column.no_wrap, column.overflow, column.min_width = False, "fold", _LEAST_COLUMN
     for device in devices:
         status = device.status
@@ -76,6 +148,7 @@ def devices_table(devices: Sequence[Device]) -> Table:
             _state_cell(device),
             format_memory_size(status.memory_bytes) if status else "",
             format_memory_size(status.used_bytes) if status and status.used_bytes else "",
+            f"{status.speed.decode_tokens_per_s:.0f}" if status and status.speed else "",
             ", ".join(str(stage.key.span) for stage in status.stages) if status else "",
             str(device.record.address),
             device.record.node_id[:6],

@@ -1,20 +1,20 @@
 """The Compute port of a virtual device: charges modelled seconds, and runs the mathematics it is given.
 
-Owns the order: time is charged first, then the result is computed, in no virtual time at all. A frame whose
-caller gives up charges nothing more and leaves the session as it was. Must not know how long work takes (the
-processor's business), nor what comes out of it (that of `Maths`).
+Owns the order: time is charged first, then the results are computed, in no virtual time at all. A batch
+whose caller gives up charges nothing more and leaves the sessions as they were. Must not know how long work
+takes (the processor's business), nor what comes out of it (that of `Maths`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mesh.errors import ModelNotPulled, UnknownSession
+from mesh.errors import MeshError, ModelNotPulled, UnknownSession
 from mesh.now import now_s
-from mesh.ports import Sampled, Step
+from mesh.ports import Prefix, Step, StepResult
 from mesh.spec import ModelSpec
 from mesh.types import CacheKey, Digest, Hidden, Payload, Sampling, SessionId, StageKey, TokenIds
 from simulator.devices.processor import Charges, FixedSpeed
@@ -27,7 +27,7 @@ class ComputedFrame:
     """A frame that went through a stage."""
 
     began_s: float
-    """When the processor began with it; it ended when the observer is told."""
+    """When the processor began with its batch; that ended when the observer is told."""
     session_id: SessionId
     key: StageKey
     position: int
@@ -99,34 +99,51 @@ class ModelledCompute:
         self.maths.unload(key)
         self._stages.pop(key, None)
 
-    async def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
-        """Allot a cache; see the port."""
-        self.maths.open(cache, context, sampling)
+    async def open(
+        self, cache: CacheKey, context: int, sampling: Sampling, prefix: Prefix | None = None
+    ) -> int:
+        """Allot a cache; copying takes no time worth modelling; see the port."""
+        length = self.maths.open(cache, context, sampling, prefix)
         key = cache.stage
         self._caches[cache] = self._spec(key.digest).cache_bytes(key.span, context, key.precision)
+        return length
 
     async def close(self, cache: CacheKey) -> None:
         """Free a cache; see the port."""
         self.maths.close(cache)
         self._caches.pop(cache, None)
 
-    async def run(self, step: Step) -> Hidden | Sampled | None:
-        """Run one frame, which takes the processor's time; see the port."""
-        session_id, key = step.cache.session_id, step.cache.stage
-        if step.cache not in self._caches:
-            raise UnknownSession(f"session {session_id} is not open here")
+    async def run(self, steps: Sequence[Step]) -> list[StepResult]:
+        """Run a batch, which takes the processor's time; see the port."""
+        known = [step for step in steps if step.cache in self._caches]
+        if not known:
+            return [self._result(step) for step in steps]
+        (key,) = {step.cache.stage for step in known}
         spec = self._spec(key.digest)
-        num_rows = _num_rows(step.payload, spec.row_bytes(key.precision))
-        began_s = await self._spend(spec, key, FrameSize(step.start, num_rows, step.sample))
-        result = self.maths.run(step)
-        if self._observer:
-            self._observer.computed(ComputedFrame(began_s, session_id, key, step.start, num_rows))
-        return result
+        row_bytes = spec.row_bytes(key.precision)
+        sizes = [FrameSize(step.start, _num_rows(step.payload, row_bytes), step.sample) for step in known]
+        began_s = await self._spend(spec, key, sizes)
+        results = [self._result(step) for step in steps]
+        for step, size in zip(known, sizes, strict=True):
+            self._tell(ComputedFrame(began_s, step.cache.session_id, key, step.start, size.num_rows))
+        return results
 
-    async def _spend(self, spec: ModelSpec, key: StageKey, size: FrameSize) -> float:
-        """Wait until the processor has done a frame; return when it began with it."""
+    def _result(self, step: Step) -> StepResult:
+        if step.cache not in self._caches:
+            return UnknownSession(f"session {step.cache.session_id} is not open here")
+        try:
+            return self.maths.run(step)
+        except MeshError as error:
+            return error
+
+    def _tell(self, frame: ComputedFrame) -> None:
+        if self._observer:
+            self._observer.computed(frame)
+
+    async def _spend(self, spec: ModelSpec, key: StageKey, sizes: Sequence[FrameSize]) -> float:
+        """Wait until the processor has done a batch; return when it began with it."""
         asked_s = now_s()
-        charge = self._processor.charge(asked_s, spec, key, size)
+        charge = self._processor.charge(asked_s, spec, key, sizes)
         try:
             await asyncio.sleep(charge.ends_s - asked_s)
         except asyncio.CancelledError:
@@ -142,10 +159,10 @@ class ModelledCompute:
 
 
 class TokenFunctionCompute(ModelledCompute):
-    """The Compute port for tests: one model, and every frame takes the same virtual time."""
+    """The Compute port for tests: one model, and every batch takes the same virtual time."""
 
-    def __init__(self, spec: ModelSpec, step_s: float = 0.01) -> None:
-        super().__init__((spec,), FixedSpeed(step_s))
+    def __init__(self, spec: ModelSpec, step_s: float = 0.01, row_s: float = 0.0) -> None:
+        super().__init__((spec,), FixedSpeed(step_s, row_s))
 
 
 def _num_rows(payload: Payload, bytes_per_row: int) -> int:

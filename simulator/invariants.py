@@ -99,11 +99,11 @@ class Invariants:
         return max(asked.heard_s + self.silence_s, asked.tried_s + deadline_s + _MARGIN_S)
 
     def _look_for_leftovers(self, device: VirtualDevice) -> None:
-        if device.compute is None or device.is_paused or not device.compute.num_open:
+        if device.is_paused or not device.held_sessions:
             return
         now_s = self._now_s()
         calm_s = self._calm.since_s(now_s)
-        for session_id in device.compute.sessions:
+        for session_id in device.held_sessions:
             over_s = now_s - max(calm_s, self._leftovers.over_since_s(session_id))
             if over_s > self._to_free_s:
                 text = (

@@ -83,7 +83,7 @@ class Household:
     async def num_held(self, name: str) -> int:
         """How many caches a device holds; see `Promised`."""
         device = next(device for device in self.devices if device.name == name)
-        return device.compute.num_open if device.compute is not None else 0
+        return len(device.held_sessions)
 
 
 def _circle(device: VirtualDevice) -> tuple[str, int]:

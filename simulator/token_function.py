@@ -26,7 +26,7 @@ from mesh.errors import (
     StageNotLoaded,
     UnknownSession,
 )
-from mesh.ports import Sampled, Step
+from mesh.ports import Prefix, Sampled, Step
 from mesh.spec import ModelSpec
 from mesh.types import (
     CacheKey,
@@ -48,9 +48,9 @@ _FILLER = b"\x80\x3f"  # 1.0 in bf16
 
 
 class Maths(Protocol):
-    """What a device computes, without the time that it takes: the Compute port, synchronous.
+    """What a device computes, without the time that it takes: the Compute port, frame by frame.
 
-    Every method raises as the port's does.
+    What the port returns as a frame's error is raised.
     """
 
     def load(self, key: StageKey) -> int:
@@ -59,8 +59,8 @@ class Maths(Protocol):
     def unload(self, key: StageKey) -> None:
         """Free a span."""
 
-    def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
-        """Allot a session's cache on a loaded span."""
+    def open(self, cache: CacheKey, context: int, sampling: Sampling, prefix: Prefix | None = None) -> int:
+        """Allot a session's cache on a loaded span; return where it ends now."""
 
     def close(self, cache: CacheKey) -> None:
         """Free a session's cache; does nothing where there is none."""
@@ -112,6 +112,10 @@ class _Cache:
     def num_positions(self) -> int:
         return len(self.made) // len(self.stage.layer_keys) - 1
 
+    def begin_with(self, source: _Cache, num_positions: int) -> None:
+        """Copy the first positions of another cache of the stage, as many as it has."""
+        self.made = source.made[: (num_positions + 1) * len(self.stage.layer_keys)]
+
     def cut_back(self, num_positions: int) -> None:
         """Forget all but the first positions."""
         del self.made[(num_positions + 1) * len(self.stage.layer_keys) :]
@@ -139,12 +143,17 @@ class TokenFunction:
         """Free a span; see Maths."""
         self._stages.pop(key, None)
 
-    def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
+    def open(self, cache: CacheKey, context: int, sampling: Sampling, prefix: Prefix | None = None) -> int:
         """Allot a cache; see Maths."""
         stage = self._stages.get(cache.stage)
         if stage is None:
             raise StageNotLoaded(f"layers {cache.stage.span} are not loaded")
-        self._caches[cache] = _Cache(stage, context, sampling)
+        opened = _Cache(stage, context, sampling)
+        source = self._caches.get(prefix.source) if prefix else None
+        if prefix and source:
+            opened.begin_with(source, min(prefix.positions, context))
+        self._caches[cache] = opened
+        return opened.num_positions
 
     def close(self, cache: CacheKey) -> None:
         """Free a cache; see Maths."""

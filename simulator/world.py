@@ -112,7 +112,7 @@ class World:
                     battery=state.battery_level,
                     degrees_c=state.degrees_c,
                     heat=state.heat.value,
-                    sessions=device.compute.num_open if device.compute else 0,
+                    sessions=len(device.held_sessions),
                 )
 
     async def open_client(self, name: str) -> Client:

@@ -7,7 +7,16 @@ import asyncio
 import pytest
 
 from mesh import errors
-from mesh.errors import BadRequest, InternalError, MeshError, StageLost, first_of, from_code
+from mesh.errors import (
+    BadRequest,
+    Busy,
+    InternalError,
+    MeshError,
+    StageLost,
+    first_of,
+    from_code,
+    retry_after_s,
+)
 
 
 def all_errors(root: type[MeshError] = MeshError) -> list[type[MeshError]]:
@@ -71,3 +80,14 @@ async def test_the_first_error_is_found_in_groups_of_groups() -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(fail_in_a_group(lost))
     assert first_of(caught.value) is lost
+
+
+def test_who_is_full_says_when_to_try_again_in_words_too_and_once() -> None:
+    full = Busy("no room").until(2.6)
+    assert (str(full), full.retry_after_s) == ("no room; try again in about 3 s", 3.0)
+    assert full.until(20) is full
+    assert Busy("no room").until(0.001).retry_after_s == 1.0
+    again = from_code(full.code, str(full), retry_after_s(full))
+    assert isinstance(again, Busy)
+    assert (str(again), again.retry_after_s) == (str(full), 3.0)
+    assert retry_after_s(InternalError("a bug")) is None

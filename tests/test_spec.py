@@ -15,7 +15,18 @@ LINEAR = 576 * 576 + 2 * 576 * 192 + 576 * 576 + 3 * 576 * 1536  # q, k and v, o
 
 
 def test_a_layer_in_int4_is_half_a_byte_a_weight_and_4_bytes_a_group() -> None:
-    assert SMOLLM2.layer_bytes(INT4) == LINEAR // 2 + LINEAR // 32 * 4 + 2 * 576 * 2
+    assert SMOLLM2.layer_bytes(INT4) == LINEAR // 2 + LINEAR // 32 * 4 + 2 * 576 * 4
+
+
+def test_a_layer_in_int8_is_a_byte_a_weight_and_2_bytes_a_group_and_in_bf16_2_bytes_a_weight() -> None:
+    assert SMOLLM2.layer_bytes(Precision.INT8) == LINEAR + LINEAR // 32 * 2 + 2 * 576 * 4
+    assert SMOLLM2.layer_bytes(Precision.BF16) == 2 * LINEAR + 2 * 576 * 2
+
+
+def test_biases_and_norms_of_heads_are_counted() -> None:
+    plain = SMOLLM2.layer_bytes(INT4)
+    assert replace(SMOLLM2, attention_bias=True).layer_bytes(INT4) == plain + 4 * (576 + 2 * 192)
+    assert replace(SMOLLM2, head_norm=True).layer_bytes(INT4) == plain + 4 * 2 * 64
 
 
 def test_a_layer_in_float32_is_4_bytes_a_weight() -> None:
@@ -28,7 +39,8 @@ def test_the_whole_model_has_its_known_number_of_weights() -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "table", "final_norm"), [(INT4, 49152 * 578, 2 * 576), (F32, 4 * 49152 * 576, 4 * 576)]
+    ("precision", "table", "final_norm"),
+    [(INT4, 49152 * (576 + 36), 4 * 576), (F32, 4 * 49152 * 576, 4 * 576)],
 )
 @pytest.mark.parametrize("is_tied", [True, False])
 def test_the_ends_are_counted_where_they_are(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -22,6 +23,7 @@ from mesh.types import (
     Span,
     StageKey,
 )
+from tests.speeds import SPEED
 
 
 @pytest.mark.parametrize(
@@ -100,3 +102,14 @@ def test_a_plan_names_what_each_node_must_load() -> None:
     assert plan.key(stage) == StageKey(Digest("a" * 64), Span(2, 5), Precision.F32)
     assert record.at(Address("10.0.0.2", 1)).address == Address("10.0.0.2", 1)
     assert record.address == address
+
+
+def test_speeds_of_a_whole_model_follow_from_a_layer_and_the_head() -> None:
+    assert SPEED.decode_tokens_per_s == pytest.approx(1 / (10 * 0.0005 + 0.005))
+    assert SPEED.prefill_tokens_per_s == pytest.approx(1 / (10 * 0.0001))
+    assert SPEED.weights_rate_bytes_per_s == pytest.approx(2_000_000 / 0.0005)
+    assert SPEED.further_session_s == pytest.approx((0.024 - 0.010) / 7)
+    alone = replace(SPEED, steps=SPEED.steps[:1])
+    assert alone.further_session_s == pytest.approx(0.010)
+    with pytest.raises(BadSetting, match="at least one step"):
+        replace(SPEED, steps=())

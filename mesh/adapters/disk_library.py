@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from mesh.model.checkpoint import open_checkpoint
 from mesh.model.families import model_spec
-from mesh.model.gguf import GgufFile
-from mesh.model.text import GgufTextCodec
+from mesh.model.text import ModelTextCodec
 from mesh.spec import ModelSpec
 from mesh.store.shelf import ModelStore
 from mesh.types import ChatMessage, Digest, ModelRef
@@ -30,7 +30,7 @@ class DiskLibrary:
         self._store = store
         self._reading = asyncio.Lock()
         self._specs: dict[Digest, ModelSpec] = {}
-        self._codecs: dict[Digest, GgufTextCodec] = {}
+        self._codecs: dict[Digest, ModelTextCodec] = {}
 
     def models(self) -> tuple[ModelRef, ...]:
         """The models that are whole; see the port."""
@@ -53,12 +53,12 @@ class DiskLibrary:
         """Where the model with these bytes lies; raise ModelNotPulled or ModelCorrupt."""
         return await asyncio.to_thread(self._store.by_digest, digest)
 
-    async def codec(self, model: str) -> GgufTextCodec:
+    async def codec(self, model: str) -> ModelTextCodec:
         """Tokenizer and template; see the port."""
         path, digest = await asyncio.to_thread(self._locate, model)
         async with self._reading:
             if digest not in self._codecs:
-                self._codecs[digest] = await asyncio.to_thread(GgufTextCodec.from_gguf, path, _today)
+                self._codecs[digest] = await asyncio.to_thread(ModelTextCodec.from_path, path, _today)
         return self._codecs[digest]
 
     async def encode_chat(self, model: str, messages: Sequence[ChatMessage]) -> tuple[int, ...]:
@@ -78,5 +78,5 @@ class DiskLibrary:
 
 
 def _read_spec(path: Path, name: str, digest: Digest) -> ModelSpec:
-    with GgufFile.open(path) as file:
+    with open_checkpoint(path) as file:
         return model_spec(file, name, digest)

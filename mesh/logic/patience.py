@@ -3,9 +3,10 @@
 Owns the deadlines, which follow what was measured, and the judgement. Pure: when tokens come, and what stages
 say of their progress, comes in. Must not know what is done about a culprit.
 
-A stage is to blame when it has been at one frame for many times as long as such a frame takes there, or when
-the frame, or the token, is neither before it nor behind it. One look is not enough for either: one slow step
-is no illness, and what is under way on bad Wi-Fi may take a second.
+A stage is to blame when it has been at one batch for many times as long as such a batch takes there, or when
+the frame, or the token, is neither before it nor behind it. That a frame waits while the stage works for
+others is no fault: stages are fair, and each batch has its own measure. One look is not enough for either:
+one slow step is no illness, and what is under way on bad Wi-Fi may take a second.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def _suspect(num_stages: int, position: int, said: Mapping[int, Progress]) -> tu
         progress = said.get(index)
         if progress is None:
             return index, False  # it lives, or its silence would have been noticed, but does not answer
-        if progress.position < position and progress.working_s > 0:
+        if progress.position < position and (progress.working_s > 0 or progress.num_waiting):
             return (index, True) if _is_too_slow(progress) else None
         if progress.position < position:
             return index, False  # it has nothing to do: the frame never came

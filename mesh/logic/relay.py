@@ -67,6 +67,10 @@ class Relay:
         self._awaited: int | None = None
         """Frames that start beyond it are old: the hop before was asked to send on from there."""
 
+    def begin_with(self, length: int) -> None:
+        """The cache begins with rows of another session: they are there, and were never made for this one."""
+        self.length = self._kept_from = length
+
     def reopen(self, known: int) -> Rewound:
         """The route exists anew: say where the cache ends, and wait for the next hop to say the same.
 

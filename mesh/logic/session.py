@@ -35,6 +35,31 @@ EPOCHS_A_GATEWAY = 2**16
 before, which may only have stood still, can never take the session back."""
 
 
+DEFAULT_FRAME_ROWS = 64
+"""Of a prompt in one frame, while nobody has measured how long a row takes."""
+
+_MOST_FRAME_S = 0.05  # of a prompt in one frame: the next stage begins so soon
+_LEAST_FRAME_S = 0.005  # below that a frame's own cost counts
+_FRAMES_A_STAGE = 2  # then the stages of a short prompt work at once for two thirds of the time
+_FRAME_STEP = 16  # rows: frames of odd numbers run no faster
+
+
+def frame_rows(num_rows: int, num_stages: int, row_s: float) -> int:
+    """Return how many of a prompt's rows go in one frame.
+
+    While a stage works on one frame the next works on the one before it, so several frames go through
+    several stages in less time; a single stage cuts what it gets as it likes. `row_s` is what a row takes at
+    the slowest stage, 0 where that is not known.
+    """
+    if num_stages == 1:
+        return MAX_FRAME_POSITIONS
+    if not row_s:
+        return DEFAULT_FRAME_ROWS
+    wanted = max(num_rows / (_FRAMES_A_STAGE * num_stages), _LEAST_FRAME_S / row_s)
+    steps = round(min(wanted, _MOST_FRAME_S / row_s) / _FRAME_STEP)
+    return min(MAX_FRAME_POSITIONS, max(1, steps) * _FRAME_STEP)
+
+
 class Session:
     """The state of one answer."""
 
@@ -65,18 +90,28 @@ class Session:
         return tuple(self._generated)
 
     @property
+    def prompt(self) -> tuple[int, ...]:
+        """What is answered, as tokens."""
+        return self._prompt
+
+    @property
+    def history(self) -> tuple[int, ...]:
+        """Prompt and answer so far."""
+        return (*self._prompt, *self._generated)
+
+    @property
     def position(self) -> int:
         """Position of the token that is waited for."""
         return len(self._prompt) + len(self._generated)
 
-    def frames_from(self, position: int) -> list[Frame]:
-        """All that is known from a position on, in frames; the last asks for the next token.
+    def frames_from(self, position: int, num_rows: int = MAX_FRAME_POSITIONS) -> list[Frame]:
+        """All that is known from a position on, in frames of so many rows; the last asks for the next token.
 
         None where stage 0 has it all: then somebody behind it asks for the token, or has it.
         """
-        known = (*self._prompt, *self._generated)
-        starts = range(position, len(known), MAX_FRAME_POSITIONS)
-        return [self._frame(start, known[start : start + MAX_FRAME_POSITIONS]) for start in starts]
+        known = self.history
+        starts = range(position, len(known), num_rows)
+        return [self._frame(start, known[start : start + num_rows]) for start in starts]
 
     def accept(self, token: Token) -> Accepted | None:
         """Take a token from the last stage; None for one that is not waited for.

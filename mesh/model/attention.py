@@ -6,7 +6,8 @@ The bf16 kernel's bits depend on how many rows and keys it is called with. For a
 the same however its prompt was cut into chunks, every call is brought to one of few shapes that were
 measured to agree: queries in blocks that never cross a multiple of 16 positions, filled up to 2, 8 or 16
 rows by repeating the last; keys padded to a multiple of 16 up to 512, and of 512 beyond. One row alone,
-odd counts of rows, strided queries and finer padding each changed bits somewhere.
+odd counts of rows, strided queries and finer padding each changed bits somewhere. In the form ANYWHERE no
+such shapes are known, so blocks are large, and no more keys are read than a cache's pages hold.
 """
 
 from __future__ import annotations
@@ -19,15 +20,34 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_BLOCK_ROWS = 16
-_FILLED_ROWS = (2, 8, 16)
+from mesh.model.placement import Form, Placement
+from mesh.spec import ModelSpec
+
 _FINE_KEYS = 16
-_COARSE_KEYS = 512
+_FINE_UP_TO = 512
 
 
-def padded_keys(count: int) -> int:
+@dataclass(frozen=True, slots=True)
+class _Shapes:
+    """In which shapes the kernel is called."""
+
+    block_rows: int
+    """Blocks never cross a multiple of so many positions."""
+    filled_rows: tuple[int, ...]
+    """Counts of rows that blocks are filled up to; none: they stay as they are."""
+    coarse_keys: int
+    """Keys are padded to a multiple of so many, beyond _FINE_UP_TO."""
+
+
+_SHAPES = {
+    Form.PROCESSOR: _Shapes(block_rows=16, filled_rows=(2, 8, 16), coarse_keys=512),
+    Form.ANYWHERE: _Shapes(block_rows=256, filled_rows=(), coarse_keys=_FINE_KEYS),
+}
+
+
+def padded_keys(count: int, form: Form) -> int:
     """Return how many keys attention reads where `count` are asked for."""
-    unit = _FINE_KEYS if count <= _COARSE_KEYS else _COARSE_KEYS
+    unit = _FINE_KEYS if count <= _FINE_UP_TO else _SHAPES[form].coarse_keys
     return -(-count // unit) * unit
 
 
@@ -41,25 +61,27 @@ class Block:
     """[filled rows * group, padded keys], 0 or minus infinity."""
 
 
-def blocks(start: int, num_tokens: int, group: int, dtype: torch.dtype) -> list[Block]:
+def blocks(start: int, num_tokens: int, group: int, dtype: torch.dtype, placement: Placement) -> list[Block]:
     """Cut a frame of rows at positions [start, start + num_tokens) into blocks.
 
     `group` is the number of query heads that share a key-value head.
     """
-    end = start + num_tokens
-    edges = [start, *range(start - start % _BLOCK_ROWS + _BLOCK_ROWS, end, _BLOCK_ROWS), end]
+    end, step = start + num_tokens, _SHAPES[placement.form].block_rows
+    edges = [start, *range(start - start % step + step, end, step), end]
     return [
-        Block(first - start, last - start, _mask(first, last, group, dtype))
+        Block(first - start, last - start, _mask(first, last, group, dtype, placement))
         for first, last in pairwise(edges)
     ]
 
 
-def _mask(first: int, end: int, group: int, dtype: torch.dtype) -> Tensor:
+def _mask(first: int, end: int, group: int, dtype: torch.dtype, placement: Placement) -> Tensor:
     """Let the row at each position see that position and all before it."""
-    num_rows = next(rows for rows in _FILLED_ROWS if rows >= end - first)
-    positions = torch.arange(first, first + num_rows).clamp_max_(end - 1).repeat_interleave(group)
-    hidden = torch.arange(padded_keys(end)) > positions[:, None]
-    return torch.zeros(hidden.shape, dtype=dtype).masked_fill_(hidden, float("-inf"))
+    shapes, device = _SHAPES[placement.form], placement.device
+    num_rows = next((rows for rows in shapes.filled_rows if rows >= end - first), end - first)
+    positions = torch.arange(first, first + num_rows, device=device).clamp_max_(end - 1)
+    keys = torch.arange(padded_keys(end, placement.form), device=device)
+    hidden = keys > positions.repeat_interleave(group)[:, None]
+    return torch.zeros(hidden.shape, dtype=dtype, device=device).masked_fill_(hidden, float("-inf"))
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, plan: Sequence[Block]) -> Tensor:
@@ -68,7 +90,12 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, plan: Sequence[Block])
     Keys and values are the cache's, [kv_heads, positions, head_dim], the frame's own rows included.
     """
     parts = [_attend_block(queries[block.first : block.end], keys, values, block.mask) for block in plan]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+    return joined(parts)
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Put tensors one behind the other; copies nothing where there is one."""
+    return parts[0] if len(parts) == 1 else torch.cat(tuple(parts))
 
 
 def _attend_block(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
@@ -98,15 +125,18 @@ def _filled(queries: Tensor, num_rows: int) -> Tensor:
 class Rotary:
     """Tables of the rotary embedding in its half-split form: number i pairs with i + head_dim / 2.
 
-    Source: Su et al., RoFormer (2021), in the arithmetic of transformers' Llama (float32 angles).
+    Source: Su et al., RoFormer (2021), in the arithmetic of transformers' Llama (float32 angles). They are
+    computed on the processor for every device, because sines differ.
     """
 
-    def __init__(self, head_dim: int, base: float, dtype: torch.dtype) -> None:
-        self._dtype = dtype
+    def __init__(self, spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> None:
+        head_dim = spec.head_dim
         exponents = torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim
-        self._frequencies = 1.0 / base**exponents
-        self._cos = torch.empty(0, head_dim, dtype=dtype)
-        self._sin = torch.empty(0, head_dim, dtype=dtype)
+        self._frequencies = 1.0 / spec.rope_base**exponents
+        if spec.rope_factors:
+            self._frequencies /= torch.tensor(spec.rope_factors)
+        self._cos = torch.empty(0, head_dim, dtype=dtype, device=device)
+        self._sin = torch.empty(0, head_dim, dtype=dtype, device=device)
 
     def reserve(self, positions: int) -> None:
         """Make the tables reach at least so many positions; they grow by the page.
@@ -120,16 +150,17 @@ class Rotary:
         self._cos = torch.cat((self._cos, *(cos for cos, _ in pages)))
         self._sin = torch.cat((self._sin, *(sin for _, sin in pages)))
 
-    def at(self, start: int, num_tokens: int) -> Turn:
-        """Return the turn of rows at positions [start, start + num_tokens), which must be reserved."""
-        rows = slice(start, start + num_tokens)
-        return Turn(self._cos[rows, None], self._sin[rows, None])
+    def at(self, runs: Sequence[range]) -> Turn:
+        """Return the turn of rows at runs of positions, one behind the other; they must be reserved."""
+        cos = [self._cos[run.start : run.stop] for run in runs]
+        sin = [self._sin[run.start : run.stop] for run in runs]
+        return Turn(joined(cos)[:, None], joined(sin)[:, None])
 
     def _page(self, start: int) -> tuple[Tensor, Tensor]:
         positions = torch.arange(start, start + _PAGE, dtype=torch.float32)
         angles = positions[:, None] * self._frequencies
         cos, sin = angles.cos(), angles.sin()
-        return torch.cat((cos, cos), -1).to(self._dtype), torch.cat((-sin, sin), -1).to(self._dtype)
+        return torch.cat((cos, cos), -1).to(self._cos), torch.cat((-sin, sin), -1).to(self._sin)
 
 
 _PAGE = 64

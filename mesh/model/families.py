@@ -1,45 +1,39 @@
-"""Families of networks: what a file calls their tensors, and how they differ.
+"""The network of a model: its shape, and which tensors of which shapes a span has.
 
-Owns every name of a tensor or of a key of the metadata, and the shapes that tensors must have. A new
-family is one `Family` here. Must not know torch or how a layer computes.
+Owns every canonical name of a tensor or of a key of the metadata. Must not know torch, what a model is kept
+in, or how a layer computes. How families differ is in `mesh.model.family`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NoReturn
+import re
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from mesh.errors import ModelCorrupt, UnsupportedModel
-from mesh.model.gguf import GgufFile, TensorInfo, Value
+from mesh.model.checkpoint import Checkpoint
+from mesh.model.family import FAMILIES, Family
+from mesh.model.metadata import Keys
+from mesh.model.quant import dequantise
+from mesh.model.tensors import TensorInfo
 from mesh.spec import INT4_GROUP, ModelSpec
 from mesh.types import Digest, Span
 
 EMBEDDING = "token_embd.weight"
 FINAL_NORM = "output_norm.weight"
 HEAD = "output.weight"
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """How one architecture differs from the plain Llama network."""
-
-    architecture: str
-    """Name in the file's metadata, and prefix of its keys."""
-    interleaved_rotary: bool
-    """Whether rows of q and k are stored for rotary pairs (0, 1), (2, 3)... instead of (i, i + half)."""
-
-
-FAMILIES = {family.architecture: family for family in (Family("llama", interleaved_rotary=True),)}
+ROPE_FACTORS = "rope_freqs.weight"
 
 
 @dataclass(frozen=True, slots=True)
 class LayerNames:
-    """What a file calls the tensors of one layer."""
+    """Canonical names of the tensors of one layer."""
 
     layer: int
 
-    def _name(self, role: str) -> str:
-        return f"blk.{self.layer}.{role}.weight"
+    def _name(self, role: str, part: str = "weight") -> str:
+        return f"blk.{self.layer}.{role}.{part}"
 
     @property
     def attention_norm(self) -> str:
@@ -60,6 +54,31 @@ class LayerNames:
     def value(self) -> str:
         """[kv_heads * head_dim, hidden]."""
         return self._name("attn_v")
+
+    @property
+    def query_bias(self) -> str:
+        """[heads * head_dim]; of models whose attention has biases."""
+        return self._name("attn_q", "bias")
+
+    @property
+    def key_bias(self) -> str:
+        """[kv_heads * head_dim]."""
+        return self._name("attn_k", "bias")
+
+    @property
+    def value_bias(self) -> str:
+        """[kv_heads * head_dim]."""
+        return self._name("attn_v", "bias")
+
+    @property
+    def query_norm(self) -> str:
+        """Norm of each head of q: [head_dim]; of models that norm their heads."""
+        return self._name("attn_q_norm")
+
+    @property
+    def key_norm(self) -> str:
+        """Norm of each head of k: [head_dim]."""
+        return self._name("attn_k_norm")
 
     @property
     def attention_output(self) -> str:
@@ -87,26 +106,30 @@ class LayerNames:
         return self._name("ffn_down")
 
 
-def family_of(file: GgufFile) -> Family:
-    """Return the family of a file; raise UnsupportedModel naming its architecture and those that run."""
-    architecture = _Keys(file, "general").text("architecture")
+def family_of(file: Checkpoint) -> Family:
+    """Return the family of a model, its rows laid out as this file has them.
+
+    Raises UnsupportedModel naming its architecture and those that run.
+    """
+    architecture = Keys(file.path, file.metadata, "general.").text("architecture")
     family = FAMILIES.get(architecture)
     if family is None:
         supported = ", ".join(sorted(FAMILIES))
         raise UnsupportedModel(f"{file.path} has architecture '{architecture}'; supported: {supported}")
-    return family
+    return replace(family, interleaved_rotary=file.interleaved_rotary)
 
 
-def model_spec(file: GgufFile, name: str, digest: Digest) -> ModelSpec:
+def model_spec(file: Checkpoint, name: str, digest: Digest) -> ModelSpec:
     """Read the shape of a model.
 
     Raises UnsupportedModel for another architecture or a variant that this engine does not compute, and
     ModelCorrupt naming the key or tensor that is missing or wrong.
     """
     family = family_of(file)
-    keys = _Keys(file, family.architecture)
+    keys = Keys(file.path, file.metadata, f"{family.architecture}.")
     _refuse_variants(file, keys)
     hidden_size, num_heads = keys.count("embedding_length"), keys.count("attention.head_count")
+    head_dim = keys.count("attention.key_length", hidden_size // num_heads)
     spec = ModelSpec(
         name=name,
         digest=digest,
@@ -115,26 +138,30 @@ def model_spec(file: GgufFile, name: str, digest: Digest) -> ModelSpec:
         hidden_size=hidden_size,
         num_heads=num_heads,
         num_kv_heads=keys.count("attention.head_count_kv", num_heads),
-        head_dim=keys.count("attention.key_length", hidden_size // num_heads),
+        head_dim=head_dim,
         intermediate_size=keys.count("feed_forward_length"),
         vocab_size=_tensor(file, EMBEDDING).shape[0],
         context_length=keys.count("context_length"),
         rope_base=keys.number("rope.freq_base", 10_000.0),
         rms_norm_eps=keys.number("attention.layer_norm_rms_epsilon", 1e-5),
         tied_embeddings=HEAD not in file.tensors,
+        attention_bias=family.attention_bias,
+        head_norm=family.head_norm,
+        rope_factors=_rope_factors(file, head_dim),
     )
     _check_shape(file, keys, spec)
+    _refuse_unknown_tensors(file, spec)
     return spec
 
 
-def check_tensors(file: GgufFile, spec: ModelSpec, span: Span) -> None:
+def check_tensors(file: Checkpoint, spec: ModelSpec, span: Span) -> None:
     """Raise ModelCorrupt naming the first tensor of a span that is missing or of another shape."""
     for name, shape in _span_shapes(spec, span).items():
         info = _tensor(file, name)
         if info.shape != shape:
             raise ModelCorrupt(
-                f"{file.path} has tensor '{name}' of shape {list(info.shape)} where {list(shape)} belongs; "
-                "pull the model again"
+                f"{file.path} has tensor '{info.name}' of shape {list(info.shape)} where {list(shape)} "
+                "belongs; pull the model again"
             )
 
 
@@ -158,7 +185,7 @@ def _span_shapes(spec: ModelSpec, span: Span) -> dict[str, tuple[int, ...]]:
 def _layer_shapes(spec: ModelSpec, names: LayerNames) -> dict[str, tuple[int, ...]]:
     hidden, intermediate = spec.hidden_size, spec.intermediate_size
     q_size, kv_size = spec.num_heads * spec.head_dim, spec.num_kv_heads * spec.head_dim
-    return {
+    shapes: dict[str, tuple[int, ...]] = {
         names.attention_norm: (hidden,),
         names.query: (q_size, hidden),
         names.key: (kv_size, hidden),
@@ -169,32 +196,71 @@ def _layer_shapes(spec: ModelSpec, names: LayerNames) -> dict[str, tuple[int, ..
         names.up: (intermediate, hidden),
         names.down: (hidden, intermediate),
     }
+    if spec.attention_bias:
+        shapes |= {names.query_bias: (q_size,), names.key_bias: (kv_size,), names.value_bias: (kv_size,)}
+    if spec.head_norm:
+        shapes |= {names.query_norm: (spec.head_dim,), names.key_norm: (spec.head_dim,)}
+    return shapes
 
 
-def _tensor(file: GgufFile, name: str) -> TensorInfo:
+def _tensor(file: Checkpoint, name: str) -> TensorInfo:
     info = file.tensors.get(name)
     if info is None:
-        raise ModelCorrupt(f"{file.path} has no tensor '{name}'; pull the model again")
+        raise ModelCorrupt(f"{file.path} has no tensor '{file.spell(name)}'; pull the model again")
     return info
 
 
-def _refuse_variants(file: GgufFile, keys: _Keys) -> None:
+def _rope_factors(file: Checkpoint, head_dim: int) -> tuple[float, ...]:
+    """Read what the rotary frequencies are divided by, where the model scales them."""
+    info = file.tensors.get(ROPE_FACTORS)
+    if info is None:
+        return ()
+    factors = dequantise(file.raw(ROPE_FACTORS), info.type, info.shape)
+    if info.shape != (head_dim // 2,) or not (np.isfinite(factors) & (factors > 0)).all():
+        raise ModelCorrupt(
+            f"{file.path} has other things in '{ROPE_FACTORS}' than {head_dim // 2} positive numbers"
+        )
+    return tuple(float(factor) for factor in factors)
+
+
+def _refuse_variants(file: Checkpoint, keys: Keys) -> None:
     """Refuse what would run but compute something else than the model means."""
     if keys.count("expert_count", 0):
         raise UnsupportedModel(f"{file.path} is a mixture of experts; supported: dense models")
     scaling = keys.text("rope.scaling.type", "none")
-    if scaling != "none" or "rope_freqs.weight" in file.tensors:
-        raise UnsupportedModel(f"{file.path} scales its rotary positions ({scaling}); supported: none")
+    if scaling != "none":
+        raise UnsupportedModel(
+            f"{file.path} scales its rotary positions ({scaling}); supported: none, llama3"
+        )
 
 
-def _check_shape(file: GgufFile, keys: _Keys, spec: ModelSpec) -> None:
+def _refuse_unknown_tensors(file: Checkpoint, spec: ModelSpec) -> None:
+    """Refuse a layer that has more than we would compute: a bias that is left out makes other answers."""
+    known = _span_shapes(spec, spec.whole)
+    for name, info in file.tensors.items():
+        found = _OF_A_LAYER.match(name)
+        if found and int(found[1]) < spec.num_layers and name not in known and not name.endswith(_UNUSED):
+            raise UnsupportedModel(
+                f"{file.path} has tensor '{info.name}', which the network {spec.architecture} has not; "
+                "take another model"
+            )
+
+
+_OF_A_LAYER = re.compile(r"blk\.(\d{1,6})\.")
+_UNUSED = ("rotary_emb.inv_freq", "attn_rot_embd.weight")
+"""Tables of the rotary positions that old converters wrote out; they follow from the metadata."""
+
+
+def _check_shape(file: Checkpoint, keys: Keys, spec: ModelSpec) -> None:
     """Check what the arithmetic of layers relies on."""
     if spec.num_layers > len(file.tensors):
         raise ModelCorrupt(f"{file.path} announces {spec.num_layers} layers with {len(file.tensors)} tensors")
     for key in ("rope.dimension_count", "attention.value_length"):
         if keys.count(key, spec.head_dim) != spec.head_dim:
-            raise UnsupportedModel(f"{file.path} has {keys.full(key)} other than its heads' {spec.head_dim}")
-    if spec.num_heads % spec.num_kv_heads or spec.head_dim % 2:
+            raise UnsupportedModel(
+                f"{file.path} has {keys.prefix}{key} other than its heads' {spec.head_dim}"
+            )
+    if spec.num_heads % spec.num_kv_heads or spec.head_dim % 2 or not spec.head_dim:
         raise ModelCorrupt(
             f"{file.path} has {spec.num_heads} heads of {spec.head_dim} numbers on {spec.num_kv_heads} "
             "key-value heads; pull the model again"
@@ -202,44 +268,3 @@ def _check_shape(file: GgufFile, keys: _Keys, spec: ModelSpec) -> None:
     widths = (spec.hidden_size, spec.num_heads * spec.head_dim, spec.intermediate_size)
     if any(width % INT4_GROUP for width in widths):
         raise UnsupportedModel(f"{file.path} has rows of {widths}; supported: multiples of {INT4_GROUP}")
-
-
-class _Keys:
-    """Typed access to the metadata under one prefix."""
-
-    def __init__(self, file: GgufFile, prefix: str) -> None:
-        self._file = file
-        self._prefix = prefix
-
-    def full(self, key: str) -> str:
-        """Spell the key as the file does."""
-        return f"{self._prefix}.{key}"
-
-    def text(self, key: str, default: str | None = None) -> str:
-        """Read a string."""
-        value = self._value(key, default)
-        return value if isinstance(value, str) else self._wrong(key, value, "a string")
-
-    def count(self, key: str, default: int | None = None) -> int:
-        """Read a whole number; 0 only where that is the default."""
-        value, least = self._value(key, default), 0 if default == 0 else 1
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            return self._wrong(key, value, "a count")
-        return value
-
-    def number(self, key: str, default: float) -> float:
-        """Read a positive finite number."""
-        value = self._value(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-            return self._wrong(key, value, "a positive number")
-        return float(value)
-
-    def _value(self, key: str, default: Value | None) -> Value:
-        value = self._file.metadata.get(self.full(key), default)
-        if value is None:
-            raise ModelCorrupt(f"{self._file.path} has no metadata '{self.full(key)}'; pull the model again")
-        return value
-
-    def _wrong(self, key: str, value: Value, wanted: str) -> NoReturn:
-        shown = repr(value)[:40]
-        raise ModelCorrupt(f"{self._file.path} has {shown} as '{self.full(key)}' where {wanted} belongs")

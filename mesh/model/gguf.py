@@ -1,8 +1,9 @@
 """Memory-mapped reader of GGUF files.
 
 Owns the container: header, metadata, directory of tensors, and views of their bytes. Must not know what
-a tensor is for, nor torch. Nothing in the file is believed before it is checked against the file's size,
-so a hostile header can neither allocate nor read out of bounds.
+a tensor is for, nor torch; of the families it knows only how they lay out rows. Nothing in the file is
+believed before it is checked against the file's size, so a hostile header can neither allocate nor read
+out of bounds.
 
 Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (versions 2 and 3, little endian).
 """
@@ -13,19 +14,19 @@ import math
 import mmap
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import NoReturn, Self, TypeAlias
+from typing import NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mesh.errors import ModelCorrupt, ModelNotPulled, UnsupportedModel
-
-Value: TypeAlias = "bool | int | float | str | tuple[Value, ...]"
-"""One entry of the metadata; an array is a tuple."""
+from mesh.errors import ModelCorrupt, UnsupportedModel
+from mesh.model.blocks import Bytes
+from mesh.model.family import FAMILIES
+from mesh.model.mapped import map_file
+from mesh.model.metadata import Value
+from mesh.model.tensors import OTHER_TYPES, TensorInfo, TensorType
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
@@ -37,57 +38,6 @@ _DEFAULT_ALIGNMENT = 32
 
 _STRING, _ARRAY, _BOOL = 8, 9, 7
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-
-
-class TensorType(IntEnum):
-    """Formats of tensors that this engine reads, by their number in the file."""
-
-    F32 = 0
-    F16 = 1
-    Q4_0 = 2
-    Q4_1 = 3
-    Q8_0 = 8
-    BF16 = 30
-
-    @property
-    def block_size(self) -> int:
-        """Weights that are stored together."""
-        return _BLOCKS[self][0]
-
-    @property
-    def block_bytes(self) -> int:
-        """Bytes of one block."""
-        return _BLOCKS[self][1]
-
-
-_BLOCKS = {
-    TensorType.F32: (1, 4),
-    TensorType.F16: (1, 2),
-    TensorType.BF16: (1, 2),
-    TensorType.Q4_0: (32, 2 + 16),
-    TensorType.Q4_1: (32, 2 + 2 + 16),
-    TensorType.Q8_0: (32, 2 + 32),
-}
-
-_OTHER_TYPES = {
-    6: "Q5_0", 7: "Q5_1", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 15: "Q8_K",
-    16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S",
-    23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 34: "TQ1_0",
-    35: "TQ2_0", 39: "MXFP4",
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
-    """Where a tensor lies in its file."""
-
-    name: str
-    shape: tuple[int, ...]
-    """In torch's order: [out, in] for a matrix."""
-    type: TensorType
-    offset: int
-    """Bytes from the start of the file."""
-    num_bytes: int
 
 
 class GgufFile:
@@ -111,14 +61,24 @@ class GgufFile:
         Raises ModelNotPulled when there is no such file, ModelCorrupt when it is not a whole GGUF file,
         UnsupportedModel for another version, byte order or type of tensor.
         """
-        data = _map(path)
+        data = map_file(path)
         header = _Header(path, data)
         num_tensors, num_entries = header.preamble()
         metadata = _read_metadata(header, num_entries)
         tensors = _read_tensors(header, num_tensors, metadata)
         return cls(path, np.frombuffer(data, np.uint8), metadata, tensors)
 
-    def raw(self, name: str) -> NDArray[np.uint8]:
+    @property
+    def interleaved_rotary(self) -> bool:
+        """Whether rows of q and k are stored for rotary pairs (0, 1), (2, 3)... not (i, i + half)."""
+        family = FAMILIES.get(str(self.metadata.get("general.architecture")))
+        return family is not None and family.interleaved_rotary
+
+    def spell(self, name: str) -> str:
+        """Return a tensor's name as the file spells it: GGUF's names are the canonical ones."""
+        return name
+
+    def raw(self, name: str) -> Bytes:
         """Return a read-only view of a tensor's bytes; raise ModelCorrupt when there is no such tensor."""
         if self._data is None:
             raise ValueError(f"{self.path} is closed")
@@ -138,18 +98,6 @@ class GgufFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _map(path: Path) -> mmap.mmap:
-    try:
-        with path.open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except FileNotFoundError:
-        raise ModelNotPulled(f"there is no model file at {path}; pull the model first") from None
-    except ValueError:
-        raise ModelCorrupt(f"{path} is empty; pull the model again") from None
-    except OSError as error:
-        raise ModelCorrupt(f"{path} cannot be read: {error.strerror}") from error
 
 
 class _Header:
@@ -298,7 +246,7 @@ def _read_tensor(header: _Header) -> TensorInfo:
 def _tensor_type(header: _Header, name: str, number: int) -> TensorType:
     if number in TensorType.__members__.values():
         return TensorType(number)
-    named = _OTHER_TYPES.get(number, f"number {number}")
+    named = OTHER_TYPES.get(number, f"number {number}")
     supported = ", ".join(kind.name for kind in TensorType)
     header.unsupported(f"tensor '{name}' is of type {named}; supported: {supported}")
 

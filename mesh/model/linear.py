@@ -1,14 +1,14 @@
-"""Matrices in memory: linear maps and the table of tokens, in 4 and 8 bits or in float32.
+"""Matrices in memory: linear maps and the table of tokens, by torch's operators for this processor, or plain.
 
-Owns the packing and the kernels. Must not know layers, files or positions.
+Owns the packing and the kernels. Must not know layers, files or positions. What is spread out for each
+product is in `mesh.model.spread`.
 
-The int4 and int8 kernels give a row the same bits whatever rows stand beside it, which the mesh's
-exactness rests on; a plain bf16 `F.linear` does not.
+The kernels for int4 matrices and for the int8 table with a scale a row give a row the same bits whatever
+rows stand beside it, which the mesh's exactness rests on; a plain `F.linear` does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -48,11 +48,11 @@ class Table(Protocol):
         """Score every token for each row: [tokens, hidden] to [tokens, vocab] float32."""
 
 
-class F32Linear:
-    """A matrix [out, in] in float32."""
+class PlainLinear:
+    """A matrix [out, in] in the type of the rows."""
 
-    def __init__(self, weights: Floats) -> None:
-        self._weights = torch.from_numpy(weights)
+    def __init__(self, weights: Tensor) -> None:
+        self._weights = weights
 
     @property
     def num_bytes(self) -> int:
@@ -95,11 +95,11 @@ def _scale_and_zero(groups: Groups) -> Tensor:
     return torch.stack((scale.T, zero.T), dim=-1).to(torch.bfloat16).contiguous()
 
 
-class F32Table:
-    """The table [vocab, hidden] in float32."""
+class PlainTable:
+    """The table [vocab, hidden] in the type of the hidden states."""
 
-    def __init__(self, weights: Floats) -> None:
-        self._weights = torch.from_numpy(weights)
+    def __init__(self, weights: Tensor) -> None:
+        self._weights = weights
 
     @property
     def num_bytes(self) -> int:
@@ -112,7 +112,7 @@ class F32Table:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Score every token for each row."""
-        return functional.linear(hidden, self._weights)
+        return functional.linear(hidden, self._weights).to(torch.float32)
 
 
 class Int8Table:
@@ -136,12 +136,3 @@ class Int8Table:
         """Score every token for each row; the kernel's sums are float32, its results bf16."""
         scores: Tensor = torch.ops.aten._weight_int8pack_mm(hidden, self._quants, self._scale)
         return scores.to(torch.float32)
-
-
-def stack_groups(parts: Sequence[Groups]) -> Groups:
-    """Put matrices of the same `in` one below the other, so that one product computes them all."""
-    return Groups(
-        np.concatenate([part.quants for part in parts]),
-        np.concatenate([part.scale for part in parts]),
-        np.concatenate([part.minimum for part in parts]),
-    )

@@ -1,25 +1,29 @@
 """Formats of weights: what the file holds, and what memory holds.
 
-Owns the arithmetic of blocks and groups on plain arrays. Must not know files, layers or torch.
-
-Source of the blocks: https://github.com/ggml-org/ggml/blob/master/src/ggml-quants.c
+Owns the arithmetic of groups on plain arrays. Must not know files, layers or torch. A weight that is no
+number stays one: its group's scale is not finite, so whoever checks results sees it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mesh.model.gguf import TensorType
+from mesh.model.blocks import Bytes as Bytes  # both are part of this module's signatures
+from mesh.model.blocks import Floats as Floats
+from mesh.model.blocks import unpack
+from mesh.model.tensors import TensorType
 from mesh.spec import INT4_GROUP
-
-Bytes = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 
 _MAX_INT4 = 15
 _MAX_INT8 = 127
+_PIECE_WEIGHTS = 1 << 20
+"""Weights that are rounded at once: what is made on the way stays small, and near the processor."""
+
+_IN_4_BITS = (TensorType.Q4_0, TensorType.Q4_1, TensorType.Q4_K)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,16 @@ class Groups:
     """[out, in / INT4_GROUP]."""
 
 
+@dataclass(frozen=True, slots=True)
+class Int8Groups:
+    """A matrix in 8 bits: weight = quant * scale, by groups along each row."""
+
+    quants: NDArray[np.int8]
+    """[out, in], each -127 to 127, or -128 where a file says so."""
+    scale: Floats
+    """[out, in / INT4_GROUP], numbers that float16 can hold."""
+
+
 def dequantise(raw: Bytes, kind: TensorType, shape: tuple[int, ...]) -> Floats:
     """Return a tensor's weights, exactly the numbers that the file means, as [*shape] float32."""
     match kind:
@@ -43,10 +57,8 @@ def dequantise(raw: Bytes, kind: TensorType, shape: tuple[int, ...]) -> Floats:
             weights = raw.view("<f2").astype(np.float32)
         case TensorType.BF16:
             weights = (raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
-        case TensorType.Q8_0:
-            weights = _dequantise_q8_0(raw)
-        case TensorType.Q4_0 | TensorType.Q4_1:
-            weights = _dequantise_q4(raw, kind)
+        case _:
+            weights = unpack(raw, kind).weights()
     return weights.reshape(shape)
 
 
@@ -55,22 +67,84 @@ def to_groups(raw: Bytes, kind: TensorType, shape: tuple[int, ...]) -> Groups:
 
     The matrix is [out, in] with `in` a multiple of INT4_GROUP.
     """
-    if kind in (TensorType.Q4_0, TensorType.Q4_1):
-        quants, scale, minimum = _unpack_q4(raw, kind)
-        grouped = (shape[0], shape[1] // INT4_GROUP)
-        return Groups(quants.reshape(shape), scale.reshape(grouped), minimum.reshape(grouped))
-    return round_to_groups(dequantise(raw, kind, shape))
+    num_rows, num_columns = shape
+    grouped = (num_rows, num_columns // INT4_GROUP)
+    if kind in _IN_4_BITS:
+        blocks = unpack(raw, kind)
+        assert blocks.minimum is not None  # all three formats have one
+        quants = blocks.quants.astype(np.uint8, copy=False).reshape(shape)
+        return Groups(quants, blocks.scale.reshape(grouped), blocks.minimum.reshape(grouped))
+    groups = Groups(np.empty(shape, np.uint8), np.empty(grouped, np.float32), np.empty(grouped, np.float32))
+    for rows, weights in _pieces(raw, kind, shape):
+        piece = round_to_groups(weights)
+        groups.quants[rows], groups.scale[rows], groups.minimum[rows] = (
+            piece.quants,
+            piece.scale,
+            piece.minimum,
+        )
+    return groups
+
+
+def to_int8_groups(raw: Bytes, kind: TensorType, shape: tuple[int, ...]) -> Int8Groups:
+    """Return a matrix in 8 bits: the file's own numbers for Q8_0, rounded otherwise.
+
+    The matrix is [out, in] with `in` a multiple of INT4_GROUP.
+    """
+    num_rows, num_columns = shape
+    grouped = (num_rows, num_columns // INT4_GROUP)
+    if kind is TensorType.Q8_0:
+        blocks = unpack(raw, kind)
+        return Int8Groups(blocks.quants.astype(np.int8).reshape(shape), blocks.scale.reshape(grouped))
+    groups = Int8Groups(np.empty(shape, np.int8), np.empty(grouped, np.float32))
+    for rows, weights in _pieces(raw, kind, shape):
+        piece = round_to_int8_groups(weights)
+        groups.quants[rows], groups.scale[rows] = piece.quants, piece.scale
+    return groups
 
 
 def round_to_groups(weights: Floats) -> Groups:
     """Round a matrix [out, in] to 4 bits; each group spans exactly from its least weight to its largest."""
-    rows, columns = weights.shape
-    groups = weights.reshape(rows, columns // INT4_GROUP, INT4_GROUP)
-    minimum = groups.min(-1)
-    scale = (groups.max(-1) - minimum) / np.float32(_MAX_INT4)
-    steps = (groups - minimum[..., None]) / np.where(scale == 0, np.float32(1), scale)[..., None]
-    quants = np.clip(np.rint(steps), 0, _MAX_INT4).astype(np.uint8)
+    groups = weights.reshape(weights.shape[0], -1, INT4_GROUP)
+    with np.errstate(invalid="ignore", over="ignore"):
+        minimum = groups.min(-1)
+        scale = (groups.max(-1) - minimum) / np.float32(_MAX_INT4)
+        steps = (groups - minimum[..., None]) * _inverse(scale)
+    quants = np.clip(np.rint(np.nan_to_num(steps)), 0, _MAX_INT4).astype(np.uint8)
     return Groups(quants.reshape(weights.shape), scale, minimum)
+
+
+def round_to_int8_groups(weights: Floats) -> Int8Groups:
+    """Round a matrix [out, in] to 8 bits; the largest weight of a group becomes 127 or -127.
+
+    Weights beyond what float16 scales can reach make their group's scale infinite.
+    """
+    groups = weights.reshape(weights.shape[0], -1, INT4_GROUP)
+    with np.errstate(invalid="ignore", over="ignore"):
+        largest = np.abs(groups).max(-1)
+        scale = (largest / np.float32(_MAX_INT8)).astype(np.float16).astype(np.float32)
+        steps = groups * _inverse(scale)
+    quants = np.clip(np.rint(np.nan_to_num(steps)), -_MAX_INT8, _MAX_INT8).astype(np.int8)
+    return Int8Groups(quants.reshape(weights.shape), scale)
+
+
+def stack_groups(parts: Sequence[Groups]) -> Groups:
+    """Put matrices of the same `in` one below the other, so that one product computes them all."""
+    if len(parts) == 1:
+        return parts[0]
+    return Groups(
+        np.concatenate([part.quants for part in parts]),
+        np.concatenate([part.scale for part in parts]),
+        np.concatenate([part.minimum for part in parts]),
+    )
+
+
+def stack_int8_groups(parts: Sequence[Int8Groups]) -> Int8Groups:
+    """Put matrices of the same `in` one below the other, as `stack_groups` does."""
+    if len(parts) == 1:
+        return parts[0]
+    return Int8Groups(
+        np.concatenate([part.quants for part in parts]), np.concatenate([part.scale for part in parts])
+    )
 
 
 def round_rows(weights: Floats) -> tuple[NDArray[np.int8], Floats]:
@@ -84,39 +158,22 @@ def round_rows(weights: Floats) -> tuple[NDArray[np.int8], Floats]:
     return quants.astype(np.int8), scale
 
 
+def _pieces(raw: Bytes, kind: TensorType, shape: tuple[int, ...]) -> Iterator[tuple[slice, Floats]]:
+    """Yield a matrix's weights by runs of rows."""
+    num_rows, num_columns = shape
+    by_rows = raw.reshape(num_rows, -1)
+    step = max(1, _PIECE_WEIGHTS // num_columns)
+    for start in range(0, num_rows, step):
+        rows = slice(start, min(start + step, num_rows))
+        yield rows, dequantise(by_rows[rows].reshape(-1), kind, (rows.stop - rows.start, num_columns))
+
+
+def _inverse(scale: Floats) -> Floats:
+    """Return 1 / scale as [out, groups, 1]; 0 where a scale is 0 or no number, for then all quants are 0."""
+    usable = scale > 0
+    inverse: Floats = np.where(usable, 1 / np.where(usable, scale, np.float32(1)), np.float32(0))
+    return inverse[..., None]
+
+
 def _round_up_to_bf16(positive: Floats) -> Floats:
     return ((positive.view(np.uint32) + np.uint32(0xFFFF)) & np.uint32(0xFFFF0000)).view(np.float32)
-
-
-def _blocks(raw: Bytes, kind: TensorType) -> Bytes:
-    return raw.reshape(-1, kind.block_bytes)
-
-
-def _half(blocks: Bytes, column: int) -> Floats:
-    """Read the float16 that starts at a byte of every block, as [blocks, 1]."""
-    return blocks[:, column : column + 2].copy().view("<f2").astype(np.float32)
-
-
-def _dequantise_q8_0(raw: Bytes) -> Floats:
-    blocks = _blocks(raw, TensorType.Q8_0)
-    return blocks[:, 2:].view(np.int8).astype(np.float32) * _half(blocks, 0)
-
-
-def _dequantise_q4(raw: Bytes, kind: TensorType) -> Floats:
-    quants, scale, minimum = _unpack_q4(raw, kind)
-    if kind is TensorType.Q4_0:  # the format's own order of operations, which rounds once
-        return (quants.astype(np.int8) - 8).astype(np.float32) * scale
-    return quants.astype(np.float32) * scale + minimum
-
-
-def _unpack_q4(raw: Bytes, kind: TensorType) -> tuple[Bytes, Floats, Floats]:
-    """Return quants [blocks, 32], scale and minimum [blocks, 1].
-
-    Byte i of a block holds weight i in its low half and weight i + 16 in its high half.
-    """
-    blocks = _blocks(raw, kind)
-    packed = blocks[:, kind.block_bytes - kind.block_size // 2 :]
-    quants = np.concatenate((packed & 0x0F, packed >> 4), axis=-1)
-    scale = _half(blocks, 0)
-    minimum = _half(blocks, 2) if kind is TensorType.Q4_1 else -8 * scale
-    return quants, scale, minimum

@@ -15,18 +15,20 @@ from pathlib import Path
 from mesh.errors import BadRequest
 from mesh.model.chat_template import CHATML, PLAIN, ChatTemplate
 from mesh.model.gguf import GgufFile
+from mesh.model.hf_tokenizer import read_template, read_tokenizer
 from mesh.model.pieces import Utf8Pieces
 from mesh.model.tokenizer import Tokenizer
 from mesh.model.vocabulary import read_text
 from mesh.types import ChatMessage
 
+_TEMPLATE = "tokenizer.chat_template"
 _PRIVATE_USE = range(0xF0000, 0xFFFFE)
 """Plane 15: characters without a meaning, by which the first letters of control tokens are hidden."""
 
 
 @dataclass(frozen=True, slots=True)
-class GgufTextCodec:
-    """The `TextCodec` of mesh.ports for one GGUF file; may be shared by threads."""
+class ModelTextCodec:
+    """The `TextCodec` of mesh.ports for one model; may be shared by threads."""
 
     tokenizer: Tokenizer
     template: ChatTemplate
@@ -34,16 +36,27 @@ class GgufTextCodec:
     """What a template that prints the date takes for today."""
 
     @classmethod
-    def from_gguf(cls, path: Path, now: Callable[[], datetime]) -> GgufTextCodec:
-        """Read a file's metadata; raises as `GgufFile.open` and `from_metadata` do."""
+    def from_path(cls, path: Path, now: Callable[[], datetime]) -> ModelTextCodec:
+        """Read what a GGUF file or a Hugging Face folder says of its text.
+
+        Raises as `GgufFile.open` and `from_metadata` do, or as `read_tokenizer` does.
+        """
+        if path.is_dir():
+            return cls._build(read_tokenizer(path), read_template(path), now)
         with GgufFile.open(path) as file:
             return cls.from_metadata(file.metadata, now)
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, object], now: Callable[[], datetime]) -> GgufTextCodec:
+    def from_metadata(cls, metadata: Mapping[str, object], now: Callable[[], datetime]) -> ModelTextCodec:
         """Build from a GGUF's metadata; raises as Tokenizer.from_metadata and ChatTemplate.compile do."""
-        tokenizer = Tokenizer.from_metadata(metadata)
-        return cls(tokenizer, _template(metadata, tokenizer), now)
+        template = read_text(metadata, _TEMPLATE) if _TEMPLATE in metadata else None
+        return cls._build(Tokenizer.from_metadata(metadata), template, now)
+
+    @classmethod
+    def _build(
+        cls, tokenizer: Tokenizer, template: str | None, now: Callable[[], datetime]
+    ) -> ModelTextCodec:
+        return cls(tokenizer, _template(template, tokenizer), now)
 
     @property
     def stop_ids(self) -> frozenset[int]:
@@ -108,14 +121,14 @@ class _Veil:
         return self._control.sub(lambda match: self._hidden[match[1]], text)
 
 
-def _template(metadata: Mapping[str, object], tokenizer: Tokenizer) -> ChatTemplate:
+def _template(source: str | None, tokenizer: Tokenizer) -> ChatTemplate:
     vocabulary = tokenizer.vocabulary
     special = {
         "bos_token": vocabulary.text(vocabulary.bos_id),
         "eos_token": vocabulary.text(vocabulary.eos_id),
     }
-    if "tokenizer.chat_template" in metadata:
-        return ChatTemplate.compile(read_text(metadata, "tokenizer.chat_template"), special)
+    if source is not None:
+        return ChatTemplate.compile(source, special)
     if "<|im_start|>" in tokenizer.control_ids:
         return ChatTemplate.compile(CHATML, special)
     begins = special if vocabulary.add_bos else {}

@@ -1,7 +1,7 @@
-"""Text to tokens and back, from a GGUF's own metadata.
+"""Text to tokens and back.
 
-Owns byte-level BPE and the place of control tokens in it; the `tokenizers` library merges. Must not know
-files, torch, or conversations.
+Owns byte-level BPE and the place of control tokens in it, and the reading of a GGUF's metadata for it; the
+`tokenizers` library merges. Must not know files, torch, or conversations.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mesh.model.vocabulary import KEYS, TokenKind, Vocabulary, corrupt, read_lis
 
 @dataclass(frozen=True, slots=True)
 class Tokenizer:
-    """One model's tokenizer; made by `from_metadata`, immutable, may be shared by threads."""
+    """One model's tokenizer; made by `from_metadata` or `build`, immutable, may be shared by threads."""
 
     vocabulary: Vocabulary
     control_ids: Mapping[str, int] = field(repr=False)
@@ -47,6 +47,11 @@ class Tokenizer:
             raise corrupt(KEYS + "eos_token_id", "is missing, so no answer would end")
         rules = pre_tokenization(read_text(metadata, KEYS + "pre"))
         merger = _merger(vocabulary, read_list(metadata, KEYS + "merges", str), rules)
+        return cls.build(vocabulary, merger)
+
+    @classmethod
+    def build(cls, vocabulary: Vocabulary, merger: Merger) -> Tokenizer:
+        """Join a vocabulary and the library's tokenizer for it, which may know no control token."""
         control = vocabulary.ids_of(TokenKind.CONTROL)
         return cls(vocabulary, control, merger, pattern_of(control))
 

@@ -5,14 +5,21 @@ Owns who is told of what. Must not know how an answer is driven; that is `mesh.r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
 
-from mesh.errors import MeshError
+from mesh.errors import Busy, MeshError, NetworkError
 from mesh.logic.membership import Change
-from mesh.messages import Progress, RequestFailed, Resume, SessionFailed, StageLoaded, Token
+from mesh.logic.pace import RunningMean
+from mesh.logic.prefixes import Histories, History, Reuse, best_reuse
+from mesh.messages import CloseSession, Progress, RequestFailed, Resume, SessionFailed, StageLoaded, Token
+from mesh.now import now_s
 from mesh.roles.driver import Driver
 from mesh.roles.order import LinkBroken, Means, NodeGone, NodeLeaving, Order, Outcome
-from mesh.types import Address, NodeId, NodeRecord, NodeState, NodeStatus, SessionId
+from mesh.types import Address, NodeId, NodeRecord, NodeState, NodeStatus, Plan, SessionId
+
+_MOST_ANSWERS = 256  # that one gateway makes at once: each has a task, and frames on their way
 
 
 class Answers:
@@ -21,20 +28,54 @@ class Answers:
     def __init__(self, means: Means) -> None:
         self._means = means
         self._drivers: dict[SessionId, Driver] = {}
+        self._histories = Histories()
+        self._lasting = RunningMean()
+        """How long answers take."""
         means.peers.on_broken(self._peer_broken)
 
     async def make(self, order: Order) -> Outcome:
-        """Drive an answer to its end; see `Driver.run`."""
+        """Drive an answer to its end; see `Driver.run`.
+
+        Raises Busy where too many are made already.
+        """
+        if len(self._drivers) >= _MOST_ANSWERS:
+            text = f"{len(self._drivers)} answers are made here already"
+            raise Busy(text).until(self._lasting.seconds / len(self._drivers))
         driver, session_id = Driver(order, self._means), order.session.session_id
         before = self._drivers.get(session_id)
         if before is not None:
             before.give_up()  # its client has turned to us again, over another link
         self._drivers[session_id] = driver
+        began_s = now_s()
         try:
             return await driver.run()
         finally:
+            self._lasting.add(now_s() - began_s)
             if self._drivers.get(session_id) is driver:
                 del self._drivers[session_id]
+                await self._ended(driver)
+
+    def reuse(self, prompt: tuple[int, ...], plan_like: Callable[[Plan], Plan | None]) -> Reuse | None:
+        """Return which session a new one begins like, under way or over; None where there is none.
+
+        `plan_like`: see `mesh.logic.prefixes.best_reuse`.
+        """
+        live = [_history(driver) for driver in self._all()]
+        found = best_reuse([*self._histories, *live], prompt, plan_like)
+        if found is not None:
+            self._histories.used(found.source)
+        return found
+
+    async def _ended(self, driver: Driver) -> None:
+        """Keep in mind what its stages may have kept of an answer."""
+        if not driver.is_of_use:
+            return
+        gone = self._histories.remember(_history(driver))
+        with contextlib.suppress(TimeoutError, NetworkError):
+            async with asyncio.timeout(self._means.timing.close_s):
+                for old in gone:
+                    for stage in old.plan.stages:
+                        await self._means.peers.post(stage.node.address, CloseSession(old.session_id, 0))
 
     @property
     def num_under_way(self) -> int:
@@ -98,3 +139,7 @@ class Answers:
 
     def _all(self) -> Iterator[Driver]:
         return iter(tuple(self._drivers.values()))
+
+
+def _history(driver: Driver) -> History:
+    return History(driver.session.session_id, driver.session.history, driver.plan)

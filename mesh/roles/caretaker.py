@@ -91,13 +91,13 @@ class Caretaker:
                 if place.next_hop and place.next_hop.address == gateway:
                     self._report_lost(place, lost_hop(place.next_hop, error))
                 if place.drawn:
-                    await self._places.repeat_tokens(place, max(place.drawn))
+                    await self._places.passing.repeat_tokens(place, max(place.drawn))
 
     def _report_lost(self, place: Place, error: StageLost) -> None:
         """Tell the gateway; what is said is of the epoch of now, though it may be sent in the next."""
         if not place.is_abandoned:
-            failure = self._places.failure(place.opening, error)
-            self._start(self._places.tell_gateway(place.opening, failure))
+            failure = self._places.passing.failure(place.opening, error)
+            self._start(self._places.passing.tell_gateway(place.opening, failure))
 
     def _orphan(self, places: list[Place]) -> None:
         """Nobody is known who drives these sessions, until somebody says that he does."""

@@ -19,7 +19,7 @@ from mesh.roles.gateway import Gateway
 from mesh.roles.roster import Roster
 from mesh.roles.survey import Survey
 from mesh.roles.worker import Worker
-from mesh.types import Digest, NodeId, Precision
+from mesh.types import Digest, NodeId, Precision, SessionId
 
 _LOOK_S = 0.05  # between looks at what is left to hand over
 
@@ -60,6 +60,11 @@ class Draining:
         """That reason is over; with the last one the node takes part again."""
         if self._reasons.pop(source, None) is not None:
             self._changed()
+
+    @property
+    def parked(self) -> tuple[SessionId, ...]:
+        """Sessions that are over, of which nothing needs to be handed over."""
+        return self._leaver.worker.parked
 
     async def until_empty(self) -> None:
         """Wait until no session is held here and no answer is made here any more."""

@@ -10,16 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from mesh.errors import MeshError, NetworkError, Stalled, first_of
+from mesh.logic.feeding import Feeding
 from mesh.logic.interruption import Interruption, RecoveryAccount
+from mesh.logic.prefixes import LEAST_SHARED
 from mesh.logic.session import Session
 from mesh.logic.standby import standbys
 from mesh.messages import CloseSession, Frame, OpenSession, ProgressRequest, Resume, SessionFailed, Token
 from mesh.now import now_s
 from mesh.roles.deployer import LoadFailed
+from mesh.roles.helpers import Helpers
 from mesh.roles.listening import Listening
 from mesh.roles.order import (
     Heard,
@@ -55,8 +58,9 @@ class Driver:
         """When the last token came; the beginning, before the first."""
         self._is_begun = order.taken_over is not None
         """Whether some stages may hold something of the session."""
-        self._fed_from: int | None = None
-        """Stage 0 has all before it, by what it has said of this route; None until it has."""
+        self._feeding = Feeding(order.session, order.reuse.shared if order.reuse else 0)
+        self._is_sound = True
+        """Whether nothing went wrong that could not be mended."""
         self._relief = Relief(
             order.session, self._routes, lambda plan: self._load(plan, plan.stages), self._listening.hear
         )
@@ -68,6 +72,11 @@ class Driver:
     def session(self) -> Session:
         """The state of the answer."""
         return self._order.session
+
+    @property
+    def is_of_use(self) -> bool:
+        """Whether another session may begin with what the stages have of this one."""
+        return self._is_sound and len(self.session.history) >= LEAST_SHARED
 
     @property
     def plan(self) -> Plan:
@@ -98,8 +107,8 @@ class Driver:
         self._task = asyncio.current_task()
         try:
             async with asyncio.TaskGroup() as tasks:
-                helpers = _Helpers(tasks)
-                outcome = await self._drive(helpers)
+                helpers = Helpers(tasks)
+                outcome = await self._drive_soundly(helpers)
                 helpers.cancel()
                 return outcome
         except* MeshError as group:
@@ -108,7 +117,14 @@ class Driver:
             self._means.attention.neglect(self)
             await self._close()
 
-    async def _drive(self, helpers: _Helpers) -> Outcome:
+    async def _drive_soundly(self, helpers: Helpers) -> Outcome:
+        try:
+            return await self._drive(helpers)
+        except Exception:
+            self._is_sound = False
+            raise
+
+    async def _drive(self, helpers: Helpers) -> Outcome:
         while True:
             try:
                 await self._establish(helpers)
@@ -116,20 +132,21 @@ class Driver:
             except Interrupted as interrupted:
                 await self._reroute(interrupted.interruption, helpers)
 
-    async def _establish(self, helpers: _Helpers) -> None:
+    async def _establish(self, helpers: Helpers) -> None:
         """Have the route's stages loaded, and open the session along it."""
         is_first = self.session.epoch == 0
         self._touched.update((stage.node.address, None) for stage in self.plan.stages)
         self._means.attention.attend(self, [stage.node.node_id for stage in self.plan.stages])
         with self._claimed(helpers):
-            await self._deploy(self.plan.stages)
+            row_s = await self._deploy(self.plan.stages)
+        self._feeding.route(len(self.plan.stages), row_s)
         await self._place_standbys(helpers, is_first=is_first)
         await self._open(is_first=is_first)
         for node_id in self._routes.leaving():
             self._relieve(node_id, helpers)
 
     @contextlib.contextmanager
-    def _claimed(self, helpers: _Helpers) -> Iterator[None]:
+    def _claimed(self, helpers: Helpers) -> Iterator[None]:
         """Have stages keep what they hold of the session, however long something else takes."""
         claiming = helpers.start(self._claim())
         try:
@@ -145,15 +162,13 @@ class Driver:
     async def _open(self, *, is_first: bool) -> None:
         self._listening.wait_anew()
         self._is_begun = True
-        self._fed_from = 0 if is_first else None
         await self._post(self._opening())
-        if is_first:  # stages have nothing to say about what they hold
-            for frame in self.session.frames_from(0):
-                await self._post(frame)
+        await self._post_all(self._feeding.opened(is_first=is_first))
+        if is_first:
             await self._order.routed(self.session.epoch, self.plan, None)
 
     def _opening(self) -> OpenSession:
-        plan = self.plan
+        plan, reuse = self.plan, self._order.reuse
         return OpenSession(
             session_id=self.session.session_id,
             epoch=self.session.epoch,
@@ -164,9 +179,11 @@ class Driver:
             sampling=self._order.sampling,
             known=self.session.position,
             gateway_id=self._means.own.node_id,
+            source=reuse.source if reuse else None,
+            shared=reuse.shared if reuse else 0,
         )
 
-    async def _follow(self, helpers: _Helpers) -> Outcome:
+    async def _follow(self, helpers: Helpers) -> Outcome:
         """Take tokens and ask for the next until the answer ends, or something interrupts it."""
         while True:
             news = await self._listening.next(self.plan, self.session.epoch, self.session.position)
@@ -176,7 +193,7 @@ class Driver:
             else:
                 await self._take(news, helpers)
 
-    async def _take(self, news: Heard, helpers: _Helpers) -> None:
+    async def _take(self, news: Heard, helpers: Helpers) -> None:
         epoch = self.session.epoch
         match news:
             case Resume():
@@ -200,7 +217,7 @@ class Driver:
         self._times_s.append(now)
         self._routes.token_came()
         self._listening.token_came(gap_s if is_steady else None)
-        if accepted.frame is not None and self._fed_from is not None and token.position >= self._fed_from:
+        if accepted.frame is not None and self._feeding.is_fed_to(token.position):
             await self._post(accepted.frame)
             # Out it goes before the text is made, so that the stages work meanwhile.
             await asyncio.sleep(0)
@@ -209,8 +226,15 @@ class Driver:
             await self._order.show(accepted.token)
         if accepted.reason is None:
             return None
-        times_s, recoveries = self._times_s, tuple(self._recoveries)
-        return Outcome(accepted.reason, self.plan, len(times_s), times_s[0], now, recoveries)
+        return Outcome(
+            reason=accepted.reason,
+            plan=self.plan,
+            num_drawn=len(self._times_s),
+            first_s=self._times_s[0],
+            last_s=now,
+            recoveries=tuple(self._recoveries),
+            reused_positions=self._feeding.num_reused,
+        )
 
     async def _settle(self, now: float) -> None:
         """The first token after an interruption: close its account, and tell the client of the new route."""
@@ -226,12 +250,9 @@ class Driver:
             position = self.session.position
             made = position - 1 if self.session.tokens else 0
             self._account.resumed(resume, position, made)
-        if resume.index == 0:
-            self._fed_from = resume.position
-            for frame in self.session.frames_from(resume.position):
-                await self._post(frame)
+        await self._post_all(self._feeding.resumed(resume))
 
-    async def _reroute(self, interruption: Interruption, helpers: _Helpers) -> None:
+    async def _reroute(self, interruption: Interruption, helpers: Helpers) -> None:
         """Take another route, and raise the epoch: what stages still say of the last one is old news."""
         _log.info("session %s: %s", self.session.session_id, interruption.error)
         before, old = self.plan, CloseSession(self.session.session_id, self.session.epoch)
@@ -246,11 +267,11 @@ class Driver:
             if not (is_kept and self._routes.holds(stage.node.node_id)):
                 await self._post_to(stage.node.address, old)
 
-    def _relieve(self, leaving: NodeId, helpers: _Helpers) -> None:
+    def _relieve(self, leaving: NodeId, helpers: Helpers) -> None:
         if self._relief.is_needed(leaving):
             helpers.start(self._relief.prepare(leaving))
 
-    async def _place_standbys(self, helpers: _Helpers, *, is_first: bool) -> None:
+    async def _place_standbys(self, helpers: Helpers, *, is_first: bool) -> None:
         """Have warm copies loaded, as the owner wants them; an answer under way does not depend on it."""
         wanted = self._means.planning.standby
         if wanted is Standby.NONE:
@@ -268,35 +289,46 @@ class Driver:
         with contextlib.suppress(LoadFailed, TimeoutError):
             await self._load(plan, copies)
 
-    async def _deploy(self, stages: tuple[PlannedStage, ...]) -> None:
-        """Have stages loaded; raises Interrupted, or the error of a node that could not."""
+    async def _deploy(self, stages: tuple[PlannedStage, ...]) -> float:
+        """Have stages loaded; raises Interrupted, or the error of a node that could not.
+
+        Returns the seconds that a row of a prompt takes at the slowest; 0 where none was measured.
+        """
         try:
-            await self._load(self.plan, stages)
+            return await self._load(self.plan, stages)
         except LoadFailed as failed:
             self._routes.load_failed(failed)
         except TimeoutError as error:
             name, within_s = self.plan.model.name, self._means.timing.load_s
             raise Stalled(f"the devices had not loaded {name} within {within_s:g} s") from error
 
-    async def _load(self, plan: Plan, stages: tuple[PlannedStage, ...]) -> None:
+    async def _load(self, plan: Plan, stages: tuple[PlannedStage, ...]) -> float:
         async with asyncio.timeout(self._means.timing.load_s):
-            await self._means.deployer.load(plan, stages)
+            return await self._means.deployer.load(plan, stages)
 
     async def _close(self) -> None:
         """Have every stage free the session, each told by us too: one before it may be frozen.
 
-        Bounded: whoever cannot be told asks us, or frees it when we are gone.
+        Where nothing went wrong those of the route keep their caches while nobody needs the room. Bounded:
+        whoever cannot be told asks us, or frees it when we are gone.
         """
-        closing = CloseSession(self.session.session_id, self.session.epoch)
+        parked = [stage.node.address for stage in self.plan.stages] if self.is_of_use else []
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._means.timing.close_s):
                 for address in tuple(self._touched):
-                    await self._post_to(address, closing)
+                    epoch = self.session.epoch
+                    await self._post_to(
+                        address, CloseSession(self.session.session_id, epoch, address in parked)
+                    )
 
     async def _ask_progress(self) -> None:
         for index, stage in enumerate(self.plan.stages):
             request = ProgressRequest(self.session.session_id, self.session.epoch, index)
             await self._post_to(stage.node.address, request)
+
+    async def _post_all(self, frames: Sequence[Frame]) -> None:
+        for frame in frames:
+            await self._post(frame)
 
     async def _post(self, message: OpenSession | Frame) -> None:
         await self._post_to(self.plan.stages[0].node.address, message)
@@ -306,23 +338,6 @@ class Driver:
     ) -> None:
         with contextlib.suppress(NetworkError):  # it broke while this waited: told as LinkBroken
             await self._means.peers.post(address, message)
-
-
-class _Helpers:
-    """Tasks that go on beside an answer, and end with it."""
-
-    def __init__(self, tasks: asyncio.TaskGroup) -> None:
-        self._tasks = tasks
-        self._started: list[asyncio.Task[None]] = []
-
-    def start(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        task = self._tasks.create_task(work)
-        self._started.append(task)
-        return task
-
-    def cancel(self) -> None:
-        for task in self._started:
-            task.cancel()
 
 
 def _account_of(order: Order) -> RecoveryAccount | None:

@@ -30,6 +30,7 @@ from mesh.errors import (
 from mesh.link import Link
 from mesh.logic.capacity import Demand
 from mesh.logic.partition import plan
+from mesh.logic.prefixes import Reuse, route_like
 from mesh.logic.recovery import mend
 from mesh.logic.session import Session, needed_context, planned_context
 from mesh.logic.standby import standbys
@@ -185,7 +186,7 @@ class Gateway:
         try:
             reply = await self._reply(message, link)
         except MeshError as error:
-            reply = RequestFailed(message.request_id, error.code, str(error))
+            reply = RequestFailed.of(message.request_id, error)
         except Exception as error:
             _log.exception("request %s", type(message).__name__)
             text = f"{type(error).__name__}: {error}; the log of {self._own.name} has more"
@@ -249,6 +250,7 @@ class Gateway:
             tokens_per_s=outcome.tokens_per_s,
             stages=self._shares(outcome.plan),
             recoveries=outcome.recoveries,
+            reused_positions=outcome.reused_positions,
         )
 
     def _order(
@@ -258,20 +260,32 @@ class Gateway:
 
         Its deadline is counted from `began_s`: to read a tokenizer takes a while.
         """
+        reuse = self._reuse(session, demand) if request.started is None else None
         order = Order(
             session=session,
             demand=demand,
-            plan=self._plan(demand) if request.started is None else self._taken_over(request.started, demand),
+            plan=self._first_plan(request.started, demand, reuse),
             sampling=request.sampling,
             show=text.push,
             routed=partial(self._routed, text, session.session_id),
             taken_over=request.started.plan if request.started else None,
             until_s=None if request.deadline_s is None else began_s + request.deadline_s,
+            reuse=reuse,
         )
         if request.started is not None:
             session.go_on(request.started.epoch, request.started.tokens)
             text.skip(request.started.tokens)
         return order
+
+    def _reuse(self, session: Session, demand: Demand) -> Reuse | None:
+        """Which session this one begins like, whose stages may still have what both have in common."""
+        candidates = self._survey.for_plans(demand.spec.ref)
+        return self.answers.reuse(session.prompt, lambda plan: route_like(plan, demand, candidates))
+
+    def _first_plan(self, started: Started | None, demand: Demand, reuse: Reuse | None) -> Plan:
+        if started is not None:
+            return self._taken_over(started, demand)
+        return self._with_standbys(reuse.plan, demand) if reuse else self._plan(demand)
 
     def _taken_over(self, started: Started, demand: Demand) -> Plan:
         """The route of another gateway's answer, without the nodes that are gone."""

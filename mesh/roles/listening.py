@@ -32,7 +32,9 @@ class Listening:
         self._said: dict[int, Progress] | None = None
         """What stages say of an overdue token; None while it is not overdue."""
         self._since_s = now_s()
-        """Since when a token is waited for."""
+        """Since when a token is waited for, and no stage has got on."""
+        self._reached = 0
+        """How far all stages together were."""
         self._look_s = self._since_s + self._patience.overdue_s
         """When to look where it is."""
 
@@ -52,13 +54,14 @@ class Listening:
 
     def wait_anew(self) -> None:
         """A token is waited for from now on."""
-        self._said, self._since_s = None, now_s()
+        self._said, self._since_s, self._reached = None, now_s(), 0
         self._look_s = self._since_s + self._patience.overdue_s
 
     async def next(self, plan: Plan, epoch: int, position: int) -> Heard:
         """Return the next news, maybe that a stage is too slow with the token at a position.
 
-        Raises Stalled where no token came for too long, and nobody could be blamed.
+        Raises Stalled where no token came for too long, no stage got on, and nobody could be blamed: a long
+        prompt that shares its stages with others may take its time.
         """
         while True:
             try:
@@ -76,6 +79,9 @@ class Listening:
 
     async def _look(self, plan: Plan, position: int) -> int | None:
         """See what the stages have said since the last look, and ask them again."""
+        reached = sum(progress.position for progress in self._said.values()) if self._said else 0
+        if reached > self._reached:
+            self._reached, self._since_s = reached, now_s()
         if now_s() - self._since_s >= self._stall_s:
             names = ", ".join(stage.node.name for stage in plan.stages)
             raise Stalled(f"no token came from {names} within {self._stall_s:g} s; ask again")

@@ -38,13 +38,14 @@ from mesh.messages import (
     StageLoaded,
     Token,
 )
-from mesh.ports import Channel, Compute, Conditions, Discovery, Library, Listener, Transport
+from mesh.ports import Channel, Compute, Conditions, Discovery, Library, Listener, Speedometer, Transport
 from mesh.roles.draining import OWNER, STOPPING, Draining, Leaver
 from mesh.roles.gateway import Gateway, GatewaySettings
+from mesh.roles.measuring import Measuring
 from mesh.roles.peers import Peers
 from mesh.roles.roster import Roster
 from mesh.roles.worker import Worker, WorkerParts
-from mesh.types import Address, NodeRecord, NodeState
+from mesh.types import Address, NodeRecord, NodeState, SessionId
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +60,8 @@ class Ports:
     library: Library
     conditions: Conditions | None = None
     """None: nothing is known of the device's state."""
+    speedometer: Speedometer | None = None
+    """None: how fast the device computes is not announced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ class NodeSettings:
     planning: Planning = field(default_factory=Planning)
     spare_bytes: int = 0
     """Part of the memory that plans leave free, so that the node can stand in for others."""
+    measures_speed: bool = True
+    """Where it is not known how fast the device computes, measure it when nobody needs the device."""
 
 
 class Node:
@@ -94,6 +99,11 @@ class Node:
         if self._stopping.is_set():
             self._hurrying.set()
         self._stopping.set()
+
+    @property
+    def parked(self) -> tuple[SessionId, ...]:
+        """Sessions that are over, whose caches stay here while nobody needs the room."""
+        return self._draining.parked if self._draining is not None else ()
 
     async def drain(self, *, is_forced: bool) -> None:
         """Hand over what is held here and take nothing new; return when that is done.
@@ -139,6 +149,11 @@ class Node:
         roles.gateway.on_drain(self._asked_to_drain)
         if self._ports.conditions is not None:
             tasks.create_task(roles.draining.follow(self._ports.conditions))
+        if self._ports.speedometer is not None:
+            measuring = Measuring(
+                self._ports.speedometer, roles.worker, may_measure=self._settings.measures_speed
+            )
+            tasks.create_task(measuring.run())
         return roles
 
     async def _asked_to_drain(self, request: DrainRequest) -> None:

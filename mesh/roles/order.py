@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from mesh.config import Planning, Timing
 from mesh.errors import MeshError, StageLost
 from mesh.logic.capacity import Demand
+from mesh.logic.prefixes import Reuse
 from mesh.logic.session import Session
 from mesh.messages import Progress, Resume, SessionFailed, Token
 from mesh.roles.deployer import Deployer
@@ -36,6 +37,8 @@ class Order:
     """When the client's patience ends, by the loop's clock."""
     taken_over: Plan | None = None
     """The route that the session has had at another gateway; its stages may still hold it."""
+    reuse: Reuse | None = None
+    """The session that this one begins like; its plan is then that one's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class Outcome:
     first_s: float
     last_s: float
     recoveries: tuple[Recovery, ...] = ()
+    reused_positions: int = 0
+    """Of the prompt, that no stage had to compute."""
 
     @property
     def tokens_per_s(self) -> float:

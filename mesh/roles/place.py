@@ -16,6 +16,7 @@ from mesh.logic.memory import MemoryLedger
 from mesh.logic.relay import Relay
 from mesh.messages import OpenSession
 from mesh.ports import Compute, Library
+from mesh.roles.computing import Computing
 from mesh.roles.peers import Peers
 from mesh.types import CacheKey, Hidden, Hop, NodeId, Payload, SessionId, TokenIds
 
@@ -47,6 +48,8 @@ class Place:
     """Whether its gateway is gone."""
     heard_s: float = 0.0
     """When something last came for it."""
+    opened_s: float = 0.0
+    """Since when it exists."""
 
     @property
     def hop(self) -> Hop:
@@ -68,6 +71,11 @@ class Place:
     def upstream_id(self) -> NodeId | None:
         """The node that its frames come from; None where that said none."""
         return self.upstream.node.node_id if self.upstream.node else None
+
+    @property
+    def source(self) -> CacheKey | None:
+        """The cache of another session that its own may begin with."""
+        return CacheKey(self.opening.source, self.hop.key) if self.opening.source else None
 
     def num_rows(self, payload: Payload) -> int:
         """How many positions a payload has."""
@@ -94,6 +102,7 @@ class Means:
 
     node_id: NodeId
     compute: Compute
+    computing: Computing
     library: Library
     peers: Peers
     ledger: MemoryLedger

@@ -3,6 +3,9 @@
 Owns what a stage does with what comes for a session, and when it frees one. Must not know how stages get into
 memory, nor in which order work is done: `mesh.roles.worker` calls one method after the other.
 
+A session that has ended leaves its caches where its gateway says so: they are parked, and a later session may
+begin with what both have in common. Parked caches make room for whatever else needs it.
+
 Nothing that a device upstream or downstream does ends a session here. Only its gateway does, or the gateway's
 absence: a place whose gateway is gone is kept for `Timing.linger_s`, because the client may turn to another
 one, and one whose upstream hop is gone asks the gateway now and then whether it is still wanted.
@@ -11,14 +14,22 @@ one, and one whose upstream hop is gone asks the gateway now and then whether it
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import takewhile
 
-from mesh.config import MAX_KEPT_BYTES
-from mesh.errors import Busy, MeshError, NetworkError, StageLost, StageNotLoaded, UnknownSession
+from mesh.errors import (
+    Busy,
+    InternalError,
+    MeshError,
+    StageLost,
+    StageNotLoaded,
+    UnknownSession,
+)
 from mesh.link import Link
-from mesh.logic.pace import Pace
+from mesh.logic.batching import Size
+from mesh.logic.memory import Doomed
+from mesh.logic.pace import RunningMean
 from mesh.logic.relay import Rewound, Rows
 from mesh.messages import (
     CloseSession,
@@ -27,15 +38,19 @@ from mesh.messages import (
     Progress,
     ProgressRequest,
     Resume,
-    SessionFailed,
     Token,
 )
 from mesh.now import now_s
-from mesh.ports import Sampled, Step
-from mesh.roles.place import Means, Place, lost_hop
-from mesh.types import CacheKey, Hidden, NodeId, SessionId, StageKey
+from mesh.ports import Prefix, Sampled, Step, StepResult
+from mesh.roles.caches import Caches
+from mesh.roles.passing import Passing
+from mesh.roles.place import Means, Place
+from mesh.types import CacheKey, Hidden, NodeId, SessionId
+
+_log = logging.getLogger(__name__)
 
 _FENCES = 1024  # sessions that are over, of which something may still be under way
+_UNKNOWN_STAY_S = 5.0  # after which somebody who found no room may try again, where no session has ended yet
 
 
 class Places:
@@ -43,14 +58,15 @@ class Places:
 
     def __init__(self, means: Means) -> None:
         self._means = means
+        self.caches = Caches(means)
+        """The memory that they share with what is idle."""
+        self.passing = Passing(means.node_id, means.peers)
+        """What the places say to other nodes."""
         self._places: dict[CacheKey, Place] = {}
         self._fences: dict[SessionId, int] = {}
         """Epochs of sessions that were not opened, or are over: nothing of them, or older, is taken."""
-        self._kept: dict[CacheKey, Place] = {}
-        """Those that keep rows, from the least recently used to the most."""
-        self._paces: dict[StageKey, Pace] = {}
-        self._working: tuple[float, float] | None = None
-        """Since when a frame is computed, and how long such a one takes as a rule."""
+        self._stay = RunningMean()
+        """How long sessions last here."""
 
     @property
     def all(self) -> tuple[Place, ...]:
@@ -77,34 +93,79 @@ class Places:
         place.opening, place.upstream = opening, upstream
         place.orphaned_s, place.is_abandoned, place.heard_s = None, False, now_s()
         self._means.attention.attend(place.cache, self._neighbours(place))
-        if opening.epoch > 0:
-            await self._say(place, self._reopened(place, opening.known))
-            await self.repeat_tokens(place, opening.known)
-        await self._pass_on(place, replace(opening, index=opening.index + 1))
+        if opening.epoch > 0 or opening.source is not None:
+            await self.passing.say(place, self._reopened(place, opening.known))
+            await self.passing.repeat_tokens(place, opening.known)
+        await self.passing.pass_on(place, replace(opening, index=opening.index + 1))
 
-    async def run(self, frame: Frame) -> None:
-        """Compute a frame and pass on what comes out; frames of an older epoch are dropped.
+    def size_of(self, frame: Frame) -> Size | None:
+        """Where a frame runs, and how many rows it has; None for one that has no place here, or no rows."""
+        places = self.of(frame.session_id)
+        place = next((p for p in places if p.is_at(frame.session_id, frame.epoch, frame.index)), None)
+        num_rows = place.num_rows(frame.payload) if place else 0
+        return Size(place.hop.key, num_rows) if place and num_rows else None
 
-        Raises UnknownSession, StageLost, and what the compute raises.
+    async def run(self, frames: Sequence[Frame]) -> list[MeshError | None]:
+        """Compute frames of different sessions at one stage together, and pass on what comes out.
+
+        Returns what went wrong with each: UnknownSession, StageLost, or what the compute says; None where
+        nothing did. Frames of an older epoch are dropped.
         """
-        place = self._place_of(frame)
+        taken = [self._taken(frame) for frame in frames]
+        runs = [
+            (frame, place) for frame, place in zip(frames, taken, strict=True) if isinstance(place, Place)
+        ]
+        results = iter(await self._compute(runs))
+        return [
+            await self._made(frame, place, next(results)) if isinstance(place, Place) else place
+            for frame, place in zip(frames, taken, strict=True)
+        ]
+
+    def _taken(self, frame: Frame) -> Place | MeshError | None:
+        """Return the place that is to compute a frame; None for one that is dropped."""
+        try:
+            place = self._place_of(frame)
+        except UnknownSession as error:
+            return error
         if place is None or not place.relay.takes(frame.start):
-            return
-        num_rows, place.heard_s = place.num_rows(frame.payload), now_s()
+            return None
+        place.heard_s = now_s()
         place.taken_back_to(frame.start)
-        match await self._compute(place, frame, num_rows):
+        return place
+
+    async def _compute(self, runs: Sequence[tuple[Frame, Place]]) -> list[StepResult]:
+        if not runs:
+            return []
+        steps = [Step(place.cache, frame.start, frame.payload, frame.sample) for frame, place in runs]
+        return await self._means.computing.run(steps, runs[0][1].row_bytes)
+
+    async def _made(self, frame: Frame, place: Place, result: StepResult) -> MeshError | None:
+        """Take what came out of a frame; return what went wrong."""
+        try:
+            await self._pass_result(frame, place, result)
+        except MeshError as error:
+            return error
+        except Exception as error:
+            _log.exception("session %s", frame.session_id)
+            return InternalError(f"{type(error).__name__}: {error}; the node's log has more")
+        return None
+
+    async def _pass_result(self, frame: Frame, place: Place, result: StepResult) -> None:
+        num_rows = place.num_rows(frame.payload)
+        match result:
             case Hidden(data):
                 batch = place.relay.computed(Rows(frame.start, num_rows, data, frame.sample))
-                await self._send_on(place, batch)
-                self._kept.pop(place.cache, None)
-                self._kept[place.cache] = place
-                self.limit_kept()
+                await self.passing.send_on(place, batch)
+                await self.caches.keeps(place)
             case Sampled(position, token):
                 place.relay.advanced(position)
                 place.drawn[position] = token
-                await self.tell_gateway(place.opening, Token(frame.session_id, frame.epoch, position, token))
+                drawn = Token(frame.session_id, frame.epoch, position, token)
+                await self.passing.tell_gateway(place.opening, drawn)
             case None:
                 place.relay.advanced(frame.start + num_rows)
+            case MeshError():
+                raise result
 
     async def resume(self, message: Resume) -> None:
         """The next hop says where its cache ends: send it what it lacks, or have that made anew."""
@@ -112,19 +173,23 @@ class Places:
             if place.is_at(message.session_id, message.epoch, message.index - 1):
                 answer = place.relay.resumed(message.position)
                 if isinstance(answer, Rewound):
-                    await self._say(place, answer)
+                    await self.passing.say(place, answer)
                 else:
-                    await self._send_on(place, answer)
+                    await self.passing.send_on(place, answer)
 
     async def close(self, closing: CloseSession) -> None:
-        """Free a session where its epoch is not newer.
+        """Free a session where its epoch is not newer, or park it where that is said of this very epoch.
 
         Said by the gateway to every stage itself. It is not passed on: the next stage may be wanted still.
         """
         self.fence(closing.session_id, closing.epoch)
         for place in self.of(closing.session_id):
-            if place.opening.epoch <= closing.epoch:
+            if closing.is_parked and place.opening.epoch == closing.epoch and place.relay.length:
+                await self._park(place)
+            elif place.opening.epoch <= closing.epoch:
                 await self.release(place)
+        if not closing.is_parked:
+            await self.caches.free_parked(closing.session_id)
 
     async def abandon(self, session_id: SessionId) -> None:
         """Free a session that nobody has taken up again, and have the stages behind do the same."""
@@ -132,16 +197,26 @@ class Places:
             if place.orphaned_s is not None:
                 await self.release(place)
                 with contextlib.suppress(StageLost):
-                    await self._pass_on(place, CloseSession(session_id, place.opening.epoch))
+                    await self.passing.pass_on(place, CloseSession(session_id, place.opening.epoch))
 
     async def release(self, place: Place) -> None:
         """Free one place."""
+        if self._leave(place):
+            await self._means.compute.close(place.cache)
+            self._means.ledger.drop_cache(place.cache)
+
+    async def _park(self, place: Place) -> None:
+        """Free one place, and keep its cache while nobody needs the room."""
+        if self._leave(place):
+            await self.caches.free(self._means.ledger.park_cache(place.cache))
+
+    def _leave(self, place: Place) -> bool:
         if self._places.pop(place.cache, None) is not place:
-            return
-        self._kept.pop(place.cache, None)
+            return False
+        self.caches.forget(place)
         self._means.attention.neglect(place.cache)
-        await self._means.compute.close(place.cache)
-        self._means.ledger.drop_cache(place.cache)
+        self._stay.add(now_s() - place.opened_s)
+        return True
 
     def fence(self, session_id: SessionId, epoch: int) -> None:
         """Take nothing more of a session up to an epoch: it was refused, or is over."""
@@ -154,10 +229,10 @@ class Places:
 
     def progress(self, request: ProgressRequest) -> Progress:
         """Say how far a session is, and how long this node has been at what it computes now."""
-        since_s, usual_s = self._working or (now_s(), 0.0)
+        working_s, usual_s = self._means.computing.working_s
         at = (request.session_id, request.epoch, request.index)
         lengths = (place.relay.length for place in self.of(request.session_id) if place.is_at(*at))
-        return Progress(*at, next(lengths, 0), now_s() - since_s, usual_s)
+        return Progress(*at, next(lengths, 0), working_s, usual_s)
 
     def wanted(self, session_id: SessionId) -> None:
         """Somebody asks for a session: where nobody drives it, it is kept a while longer."""
@@ -170,33 +245,34 @@ class Places:
         place.heard_s = now_s()
         opening = place.opening
         asking = ProgressRequest(opening.session_id, opening.epoch, opening.index)
-        await self.tell_gateway(opening, self.progress(asking))
+        await self.passing.tell_gateway(opening, self.progress(asking))
 
-    def failure(self, message: OpenSession | Frame | Resume, error: MeshError) -> SessionFailed:
-        """Put into a message what went wrong with one."""
-        lost = NodeId(error.lost) if isinstance(error, StageLost) and error.lost else None
-        own = self._means.node_id
-        return SessionFailed(message.session_id, message.epoch, own, error.code, str(error), lost)
+    @property
+    def retry_after_s(self) -> float:
+        """When a session that runs here may have ended, by how long they last as a rule."""
+        usual_s = self._stay.seconds or _UNKNOWN_STAY_S
+        return min((usual_s - (now_s() - place.opened_s) for place in self.all), default=usual_s)
 
     async def _allot(self, opening: OpenSession, upstream: Link) -> Place:
         means, key = self._means, opening.route[opening.index].key
         if not means.ledger.has_stage(key):
             raise StageNotLoaded(f"layers {key.span} are not loaded here any more; ask again")
         spec = await means.library.spec_of(key.digest)
-        place = Place(opening, upstream, spec.row_bytes(key.precision))
+        place = Place(opening, upstream, spec.row_bytes(key.precision), opened_s=now_s())
+        await self.caches.free_parked(opening.session_id)  # it was over, and is not: one cache of a name
         cache_bytes = spec.cache_bytes(key.span, opening.context, key.precision)
-        doomed = await self._book(place.cache, cache_bytes)
+        doomed = await self._book(place, cache_bytes)
         self._places[place.cache] = place
-        self.limit_kept()
         try:
-            await self.unload(doomed)
-            self._working = (now_s(), 0.0)  # an engine that has just started takes seconds to answer
-            await means.compute.open(place.cache, opening.context, opening.sampling)
+            await self.caches.free(doomed)
+            await self.caches.limit_kept()
+            length = await means.computing.open(
+                place.cache, opening.context, opening.sampling, _prefix(place)
+            )
         except BaseException:
             await self.release(place)
             raise
-        finally:
-            self._working = None
+        place.relay.begin_with(length)
         return place
 
     def _reopened(self, place: Place, known: int) -> Rewound:
@@ -206,14 +282,6 @@ class Places:
             return place.relay.take_back(known - 1)
         return rewound
 
-    async def unload(self, doomed: Sequence[StageKey]) -> None:
-        """Free stages that the books have given up already."""
-        for key in doomed:
-            try:
-                await self._means.compute.unload(key)
-            finally:
-                self._means.ledger.stage_left(key)
-
     async def _leave_others(self, opening: OpenSession) -> None:
         """Free what this node had of a session by an older route, and has no more."""
         route = opening.route
@@ -222,15 +290,16 @@ class Places:
             if place.opening.epoch < opening.epoch and place.cache.stage not in keys:
                 await self.release(place)
 
-    async def _book(self, cache: CacheKey, cache_bytes: int) -> list[StageKey]:
+    async def _book(self, place: Place, cache_bytes: int) -> Doomed:
         """Book a cache; those whose gateway is gone make room first, the longest gone before the others."""
-        abandoned = [place for place in self.all if place.is_abandoned]
-        for place in sorted(abandoned, key=lambda p: p.orphaned_s or 0.0):
+        abandoned = sorted((p for p in self.all if p.is_abandoned), key=lambda p: p.orphaned_s or 0.0)
+        while True:
             try:
-                return self._means.ledger.book_cache(cache, cache_bytes)
-            except Busy:
-                await self.release(place)
-        return self._means.ledger.book_cache(cache, cache_bytes)
+                return self._means.ledger.book_cache(place.cache, cache_bytes, place.source)
+            except Busy as error:
+                if not abandoned:
+                    raise error.until(self.retry_after_s) from None
+            await self.release(abandoned.pop(0))
 
     def _place_of(self, frame: Frame) -> Place | None:
         """Return the place that a frame is for; None for a frame that is old or was refused."""
@@ -244,64 +313,6 @@ class Places:
             return None
         raise UnknownSession(f"a frame of session {frame.session_id}, which is not open here")
 
-    async def _compute(self, place: Place, frame: Frame, num_rows: int) -> Hidden | Sampled | None:
-        pace, began_s = self._paces.setdefault(place.cache.stage, Pace()), now_s()
-        self._working = (began_s, pace.usual_s(num_rows))
-        try:
-            step = Step(place.cache, frame.start, frame.payload, frame.sample)
-            result = await self._means.compute.run(step)
-        finally:
-            self._working = None
-        pace.measured(num_rows, now_s() - began_s)
-        return result
-
-    async def _send_on(self, place: Place, batch: list[Rows]) -> None:
-        opening = place.opening
-        for rows in batch:
-            following = Frame(
-                session_id=opening.session_id,
-                epoch=opening.epoch,
-                index=opening.index + 1,
-                start=rows.start,
-                payload=Hidden(rows.data),
-                sample=rows.sample,
-            )
-            await self._pass_on(place, following)
-
-    async def _say(self, place: Place, rewound: Rewound) -> None:
-        """Tell the hop before, and the gateway, where the cache ends."""
-        opening = place.opening
-        resume = Resume(opening.session_id, opening.epoch, opening.index, rewound.position, rewound.had)
-        with contextlib.suppress(NetworkError):  # it is gone: whoever notices tells the gateway
-            await place.upstream.send(resume)
-        if opening.index > 0 and (
-            place.upstream.node is None or place.upstream.node.address != opening.gateway
-        ):
-            await self.tell_gateway(opening, resume)
-
-    async def repeat_tokens(self, place: Place, start: int) -> None:
-        """Tell the gateway what was drawn from a position on: it may not have heard, or be another one."""
-        opening = place.opening
-        wanted = takewhile(lambda drawn: drawn[0] >= start, reversed(place.drawn.items()))
-        for position, token in reversed(list(wanted)):
-            await self.tell_gateway(opening, Token(opening.session_id, opening.epoch, position, token))
-
-    async def _pass_on(self, place: Place, message: OpenSession | Frame | CloseSession) -> None:
-        hop = place.next_hop
-        if hop is None:
-            return
-        try:
-            await self._means.peers.post(hop.address, message)
-        except NetworkError as error:
-            raise lost_hop(hop, error) from error
-
-    async def tell_gateway(
-        self, opening: OpenSession, message: Token | Resume | Progress | SessionFailed
-    ) -> None:
-        """Send something to the gateway of a session; that it is gone is noticed in other ways."""
-        with contextlib.suppress(NetworkError):
-            await self._means.peers.post(opening.gateway, message)
-
     def _neighbours(self, place: Place) -> list[NodeId]:
         nodes = [place.opening.gateway_id]
         if place.next_hop:
@@ -310,16 +321,8 @@ class Places:
             nodes.append(place.upstream_id)
         return nodes
 
-    def limit_kept(self) -> None:
-        """Keep rows only in memory that nobody needs; the least recently used are forgotten first."""
-        ledger = self._means.ledger
-        free_bytes = ledger.budget_bytes - ledger.used_bytes
-        excess = sum(place.relay.kept_bytes for place in self._kept.values()) - min(
-            free_bytes, MAX_KEPT_BYTES
-        )
-        for cache, place in tuple(self._kept.items()):
-            if excess <= 0:
-                return
-            excess -= place.relay.kept_bytes
-            place.relay.forget()
-            del self._kept[cache]
+
+def _prefix(place: Place) -> Prefix | None:
+    """What a new cache begins with; the row whose token is wanted is always computed."""
+    shared = min(place.opening.shared, place.opening.known - 1)
+    return Prefix(place.source, shared) if place.source and shared > 0 else None

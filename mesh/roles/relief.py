@@ -27,7 +27,7 @@ class Relief:
         self,
         session: Session,
         routes: Routes,
-        load: Callable[[Plan], Awaitable[None]],
+        load: Callable[[Plan], Awaitable[object]],
         tell: Callable[[Prepared | NodeLeaving], None],
     ) -> None:
         self._session = session

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Collection
+from typing import NoReturn
 
 from mesh.errors import CapacityLost, MeshError, StageLost
 from mesh.logic.detour import Detour
@@ -73,7 +74,7 @@ class Routes:
         names = (s.node.name for s in self.plan.stages if s.node.node_id == node_id)
         return next(names, node_id[:8])
 
-    def interrupt(self, error: MeshError, node_id: NodeId) -> None:
+    def interrupt(self, error: MeshError, node_id: NodeId) -> NoReturn:
         """Raise Interrupted for a failure at a node, or the error itself where nothing helps."""
         seems_alive = self._survey.seems_alive(node_id)
         interruption = self._blame.judge(error, node_id, seems_alive=seems_alive)
@@ -81,7 +82,7 @@ class Routes:
             raise error
         raise Interrupted(interruption)
 
-    def load_failed(self, failed: LoadFailed) -> None:
+    def load_failed(self, failed: LoadFailed) -> NoReturn:
         """Raise Interrupted, or the error, for a stage that could not be loaded."""
         self.interrupt(failed.error, failed.stage.node.node_id)
 

@@ -97,7 +97,7 @@ def _candidate(device: Device, doubts: int = 0) -> Candidate:
         node=device.record,
         memory_bytes=status.memory_bytes,
         spare_bytes=status.spare_bytes,
-        used_bytes=status.used_bytes,
+        used_bytes=status.used_bytes - status.parked_bytes,
         stages=status.stages,
         doubts=doubts,
     )

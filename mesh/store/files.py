@@ -84,6 +84,14 @@ def write_atomically(path: Path, content: bytes) -> None:
     replace_durably(temporary, path)
 
 
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def size_or_zero(path: Path) -> int:
     """Return a file's bytes, 0 where there is none."""
     try:

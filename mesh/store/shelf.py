@@ -1,7 +1,8 @@
 """Where the models of this device lie, and whether they are whole.
 
-Owns the folder `models/` of the data directory: `<model>/model.gguf` with its receipt beside it, and
-`.partial/` for what is still coming. Must not know where models come from or what is inside them.
+Owns the folder `models/` of the data directory: `<model>/model.gguf`, or `<model>/model/` for one that is a
+folder of files, with its receipt beside it, and `.partial/` for what is still coming. Must not know where
+models come from or what is inside them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 
 from mesh.errors import MeshError, ModelCorrupt, ModelNotPulled
 from mesh.store.catalogue import Catalogue, load_catalogue, unknown_model
-from mesh.store.files import replace_durably, sha256_of
+from mesh.store.files import remove, replace_durably, sha256_of
+from mesh.store.folder import folder_digest, hash_members, members
 from mesh.store.names import folder_name, is_name
 from mesh.store.receipt import Receipt, read_receipt, write_receipt
 from mesh.types import Digest, ModelRef
@@ -29,7 +31,7 @@ class Listing:
     size_bytes: int
     digest: Digest
     path: Path | None
-    """Where its file lies; None where it is not pulled."""
+    """Where its file or folder lies; None where it is not pulled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,10 @@ class ModelStore:
         """Where a model's file lies or would lie; raises BadSetting for what cannot be a name."""
         return self.folder / folder_name(name) / "model.gguf"
 
+    def folder_of(self, name: str) -> Path:
+        """Where a model lies or would lie that is a folder of files; raises as `file_of` does."""
+        return self.folder / folder_name(name) / "model"
+
     def models(self) -> tuple[ModelRef, ...]:
         """The models whose file is there in its full size, by name.
 
@@ -70,11 +76,11 @@ class ModelStore:
         return tuple(model for _, model in sorted((known | here).items()))
 
     def path(self, name: str) -> Path:
-        """Return a model's file, checked as by `verified`."""
+        """Return a model's file or folder, checked as by `verified`."""
         return self.verified(name)[0]
 
     def verified(self, name: str) -> tuple[Path, ModelRef]:
-        """Return a model's file, checked to be the one that was pulled, and what it is.
+        """Return a model's file or folder, checked to be the one that was pulled, and what it is.
 
         Raises UnknownModel; ModelNotPulled naming the command that gets it; ModelCorrupt when the file is
         truncated or altered. Where only its time changed the whole file is hashed, once.
@@ -83,7 +89,7 @@ class ModelStore:
         if receipt is None:
             raise self._absent(name)
         self._verify(receipt)
-        return self.file_of(name), ModelRef(receipt.name, receipt.sha256)
+        return self._path_of(receipt), ModelRef(receipt.name, receipt.sha256)
 
     def by_digest(self, digest: Digest) -> Path:
         """Return the file of that content, checked as by `path`; raise ModelNotPulled where none is here."""
@@ -119,23 +125,33 @@ class ModelStore:
             return None
 
     def put(self, name: str, finished: Path, digest: Digest, source: str) -> ModelRef:
-        """Take over a finished file of known content under its final name, in place of any other.
+        """Take over a finished file or folder of known content under its final name, in place of any other.
 
-        The file must lie on the store's own disk. Killed at any point, the final name holds the old file,
+        It must lie on the store's own disk. Killed at any point, the final name holds the old file,
         the new one or none, and never a receipt that belongs to another file.
         """
-        self.file_of(name).parent.mkdir(parents=True, exist_ok=True)
+        file, folder = self.file_of(name), self.folder_of(name)
+        file.parent.mkdir(parents=True, exist_ok=True)
         self._receipt_path(name).unlink(missing_ok=True)
-        replace_durably(finished, self.file_of(name))
-        return self.adopt(name, digest, source)
+        remove(folder)  # no folder can be replaced in one step
+        if not finished.is_dir():
+            replace_durably(finished, file)
+            return self.adopt(name, digest, source)
+        files = members(finished)
+        replace_durably(finished, folder)
+        remove(file)
+        return self._write_receipt(Receipt(name, digest, *_measure(folder, files), source, files))
 
     def adopt(self, name: str, digest: Digest, source: str) -> ModelRef:
         """Write the receipt of a file that already lies under its final name with that content."""
-        facts = self.file_of(name).stat()
-        write_receipt(
-            self._receipt_path(name), Receipt(name, digest, facts.st_size, facts.st_mtime_ns, source)
-        )
-        return ModelRef(name, digest)
+        return self._write_receipt(Receipt(name, digest, *_measure(self.file_of(name), ()), source))
+
+    def _write_receipt(self, receipt: Receipt) -> ModelRef:
+        write_receipt(self._receipt_path(receipt.name), receipt)
+        return ModelRef(receipt.name, receipt.sha256)
+
+    def _path_of(self, receipt: Receipt) -> Path:
+        return self.folder_of(receipt.name) if receipt.files else self.file_of(receipt.name)
 
     def _receipt_path(self, name: str) -> Path:
         return self.folder / folder_name(name) / "receipt.json"
@@ -150,14 +166,14 @@ class ModelStore:
 
     def _has_full_size(self, receipt: Receipt) -> bool:
         try:
-            return self.file_of(receipt.name).stat().st_size == receipt.size_bytes
+            return _measure(self._path_of(receipt), receipt.files)[0] == receipt.size_bytes
         except OSError:
             return False
 
     def _listing(self, receipt: Receipt) -> Listing:
         entry = self.catalogue.find(receipt.name)
         about = f"imported from {receipt.source}" if entry is None else entry.about
-        return Listing(receipt.name, about, receipt.size_bytes, receipt.sha256, self.file_of(receipt.name))
+        return Listing(receipt.name, about, receipt.size_bytes, receipt.sha256, self._path_of(receipt))
 
     def _absent(self, name: str) -> MeshError:
         if self.catalogue.find(name) is not None:
@@ -166,22 +182,33 @@ class ModelStore:
         return unknown_model(name, here + [entry.name for entry in self.catalogue.entries])
 
     def _verify(self, receipt: Receipt) -> None:
-        file, again = self.file_of(receipt.name), f"get it again with: mesh pull {receipt.source}"
+        path, again = self._path_of(receipt), f"get it again with: mesh pull {receipt.source}"
+        what = f"the {'folder' if receipt.files else 'file'} of '{receipt.name}'"
         try:
-            facts = file.stat()
+            size_bytes, mtime_ns = _measure(path, receipt.files)
         except OSError:
-            raise ModelNotPulled(f"the file of '{receipt.name}' is gone; {again}") from None
-        if facts.st_size < receipt.size_bytes:
-            sizes = f"{facts.st_size} of {receipt.size_bytes} bytes"
-            raise ModelCorrupt(f"the file of '{receipt.name}' is truncated ({sizes}); {again}")
-        if facts.st_mtime_ns == receipt.mtime_ns and facts.st_size == receipt.size_bytes:
+            raise ModelNotPulled(f"{what} is gone; {again}") from None
+        if size_bytes < receipt.size_bytes:
+            sizes = f"{size_bytes} of {receipt.size_bytes} bytes"
+            raise ModelCorrupt(f"{what} is truncated ({sizes}); {again}")
+        if mtime_ns == receipt.mtime_ns and size_bytes == receipt.size_bytes:
             return
-        if sha256_of(file) != receipt.sha256:
-            raise ModelCorrupt(f"the file of '{receipt.name}' was altered after it was pulled; {again}")
-        self._refresh(receipt, facts.st_mtime_ns)
+        if _digest(path, receipt.files) != receipt.sha256:
+            raise ModelCorrupt(f"{what} was altered after it was pulled; {again}")
+        self._refresh(receipt, mtime_ns)
 
     def _refresh(self, receipt: Receipt, mtime_ns: int) -> None:
         # On a disk that may only be read the check is simply made again next time.
         with contextlib.suppress(OSError):
             refreshed = dataclasses.replace(receipt, mtime_ns=mtime_ns)
             write_receipt(self._receipt_path(receipt.name), refreshed)
+
+
+def _measure(path: Path, files: tuple[str, ...]) -> tuple[int, int]:
+    """Return a model's bytes and time of change in ns; of a folder the sums, so that each file counts."""
+    facts = [part.stat() for part in ([path / name for name in files] or [path])]
+    return sum(fact.st_size for fact in facts), sum(fact.st_mtime_ns for fact in facts)
+
+
+def _digest(path: Path, files: tuple[str, ...]) -> Digest:
+    return folder_digest(hash_members(path, files)) if files else sha256_of(path)

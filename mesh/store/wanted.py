@@ -1,6 +1,6 @@
-"""What `mesh pull` was asked for: a name, a file on this machine, or a file of the hub.
+"""What `mesh pull` was asked for: a name, a file or folder on this machine, or a file of the hub.
 
-Owns the reading of that text. Must not know disks, but for one look whether a file is there.
+Owns the reading of that text. Must not know disks, but for one look whether a file or folder is there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from mesh.errors import BadSetting
 from mesh.store.catalogue import Catalogue, HubFile, WheelFile
+from mesh.store.folder import is_model_folder
 from mesh.store.names import name_from_file
 from mesh.types import Digest
 
@@ -23,13 +24,20 @@ class LocalFile:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalFolder:
+    """A Hugging Face folder on this machine."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """One model to bring into the store."""
 
     name: str
     text: str
     """What to hand to `mesh pull` to get it again."""
-    source: WheelFile | HubFile | LocalFile
+    source: WheelFile | HubFile | LocalFile | LocalFolder
     digest: Digest | None = None
     """The GGUF file's, where it is known before."""
     size_bytes: int = 0
@@ -39,7 +47,8 @@ class Order:
 def read_order(text: str, catalogue: Catalogue) -> Order | None:
     """Understand what is wanted; None when it can only be a name, and the catalogue has none such.
 
-    Raises BadSetting for a file that is not there, not a GGUF by its name, or badly spelled.
+    Raises BadSetting for a file that is not there, not a GGUF by its name, or badly spelled, and for a folder
+    that is no model's, where the text is clearly a path.
     """
     if text.startswith("hf:"):
         return _hub_order(text)
@@ -49,8 +58,12 @@ def read_order(text: str, catalogue: Catalogue) -> Order | None:
     path = Path(os.path.expanduser(text))  # unlike pathlib, os.path bears text that can be no path
     if path.suffix.lower() == ".gguf":
         return _local_order(path)
+    if os.path.isdir(path):
+        return _folder_order(text, path)
     if os.path.isfile(path):
-        raise BadSetting(f"'{text}' is not a .gguf file; models come as GGUF")
+        raise BadSetting(
+            f"'{text}' is not a .gguf file; models come as GGUF, or as a folder with config.json"
+        )
     return None
 
 
@@ -68,3 +81,12 @@ def _local_order(path: Path) -> Order:
         raise BadSetting(f"there is no file {path}")
     whole = path.resolve()
     return Order(name_from_file(path.name), str(whole), LocalFile(whole))
+
+
+def _folder_order(text: str, path: Path) -> Order | None:
+    whole = path.resolve()
+    if is_model_folder(whole):
+        return Order(name_from_file(whole.name), str(whole), LocalFolder(whole))
+    if os.sep in text:
+        raise BadSetting(f"'{text}' is a folder without config.json; give the folder of a whole model")
+    return None

@@ -105,7 +105,7 @@ class StageShare(_message.Message):
     def __init__(self, node_id: _Optional[str] = ..., name: _Optional[str] = ..., device_class: _Optional[str] = ..., span: _Optional[_Union[_node_pb2.Span, _Mapping]] = ..., weights_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
 
 class Summary(_message.Message):
-    __slots__ = ("model", "reason", "tokens", "num_prompt_tokens", "seed", "ttft_s", "tokens_per_s", "stages", "recoveries")
+    __slots__ = ("model", "reason", "tokens", "num_prompt_tokens", "seed", "ttft_s", "tokens_per_s", "stages", "recoveries", "reused_positions")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -115,6 +115,7 @@ class Summary(_message.Message):
     TOKENS_PER_S_FIELD_NUMBER: _ClassVar[int]
     STAGES_FIELD_NUMBER: _ClassVar[int]
     RECOVERIES_FIELD_NUMBER: _ClassVar[int]
+    REUSED_POSITIONS_FIELD_NUMBER: _ClassVar[int]
     model: str
     reason: str
     tokens: _containers.RepeatedScalarFieldContainer[int]
@@ -124,7 +125,8 @@ class Summary(_message.Message):
     tokens_per_s: float
     stages: _containers.RepeatedCompositeFieldContainer[StageShare]
     recoveries: _containers.RepeatedCompositeFieldContainer[Recovery]
-    def __init__(self, model: _Optional[str] = ..., reason: _Optional[str] = ..., tokens: _Optional[_Iterable[int]] = ..., num_prompt_tokens: _Optional[int] = ..., seed: _Optional[int] = ..., ttft_s: _Optional[float] = ..., tokens_per_s: _Optional[float] = ..., stages: _Optional[_Iterable[_Union[StageShare, _Mapping]]] = ..., recoveries: _Optional[_Iterable[_Union[Recovery, _Mapping]]] = ...) -> None: ...
+    reused_positions: int
+    def __init__(self, model: _Optional[str] = ..., reason: _Optional[str] = ..., tokens: _Optional[_Iterable[int]] = ..., num_prompt_tokens: _Optional[int] = ..., seed: _Optional[int] = ..., ttft_s: _Optional[float] = ..., tokens_per_s: _Optional[float] = ..., stages: _Optional[_Iterable[_Union[StageShare, _Mapping]]] = ..., recoveries: _Optional[_Iterable[_Union[Recovery, _Mapping]]] = ..., reused_positions: _Optional[int] = ...) -> None: ...
 
 class ChatFinished(_message.Message):
     __slots__ = ("request_id", "summary")

@@ -97,6 +97,8 @@ def _open_to_pb(opening: m.OpenSession) -> session_pb2.OpenSession:
         sampling=v.sampling_to_pb(opening.sampling),
         known=opening.known,
         gateway_id=opening.gateway_id,
+        source=opening.source,
+        shared=opening.shared,
     )
 
 
@@ -113,6 +115,8 @@ def _open_from_pb(pb: session_pb2.OpenSession) -> m.OpenSession:
         sampling=v.sampling_from_pb(pb.sampling),
         known=pb.known,
         gateway_id=NodeId(pb.gateway_id),
+        source=SessionId(pb.source) if pb.HasField("source") else None,
+        shared=pb.shared,
     )
 
 
@@ -183,6 +187,7 @@ def _failed_to_pb(failed: m.SessionFailed) -> session_pb2.SessionFailed:
         code=failed.code,
         message=failed.message,
         lost=failed.lost,
+        retry_after_s=failed.retry_after_s,
     )
 
 
@@ -194,6 +199,7 @@ def _failed_from_pb(pb: session_pb2.SessionFailed) -> m.SessionFailed:
         code=pb.code,
         message=pb.message,
         lost=NodeId(pb.lost) if pb.HasField("lost") else None,
+        retry_after_s=pb.retry_after_s if pb.HasField("retry_after_s") else None,
     )
 
 
@@ -205,6 +211,7 @@ def _progress_to_pb(progress: m.Progress) -> session_pb2.Progress:
         position=progress.position,
         working_s=progress.working_s,
         usual_s=progress.usual_s,
+        num_waiting=progress.num_waiting,
     )
 
 
@@ -216,6 +223,7 @@ def _progress_from_pb(pb: session_pb2.Progress) -> m.Progress:
         position=pb.position,
         working_s=pb.working_s,
         usual_s=pb.usual_s,
+        num_waiting=pb.num_waiting,
     )
 
 
@@ -263,14 +271,18 @@ _rule(
 _rule(
     "stage_loaded",
     m.StageLoaded,
-    lambda x: stage_pb2.StageLoaded(request_id=x.request_id, weights_bytes=x.weights_bytes),
-    lambda pb: m.StageLoaded(pb.request_id, pb.weights_bytes),
+    lambda x: stage_pb2.StageLoaded(request_id=x.request_id, weights_bytes=x.weights_bytes, row_s=x.row_s),
+    lambda pb: m.StageLoaded(pb.request_id, pb.weights_bytes, pb.row_s),
 )
 _rule(
     "request_failed",
     m.RequestFailed,
-    lambda x: stage_pb2.RequestFailed(request_id=x.request_id, code=x.code, message=x.message),
-    lambda pb: m.RequestFailed(pb.request_id, pb.code, pb.message),
+    lambda x: stage_pb2.RequestFailed(
+        request_id=x.request_id, code=x.code, message=x.message, retry_after_s=x.retry_after_s
+    ),
+    lambda pb: m.RequestFailed(
+        pb.request_id, pb.code, pb.message, pb.retry_after_s if pb.HasField("retry_after_s") else None
+    ),
 )
 _rule("open_session", m.OpenSession, _open_to_pb, _open_from_pb)
 _rule("frame", m.Frame, _frame_to_pb, _frame_from_pb)
@@ -299,8 +311,8 @@ _rule("progress", m.Progress, _progress_to_pb, _progress_from_pb)
 _rule(
     "close_session",
     m.CloseSession,
-    lambda x: session_pb2.CloseSession(session_id=x.session_id, epoch=x.epoch),
-    lambda pb: m.CloseSession(SessionId(pb.session_id), pb.epoch),
+    lambda x: session_pb2.CloseSession(session_id=x.session_id, epoch=x.epoch, is_parked=x.is_parked),
+    lambda pb: m.CloseSession(SessionId(pb.session_id), pb.epoch, pb.is_parked),
 )
 _rule("chat_request", m.ChatRequest, _chat_to_pb, _chat_from_pb)
 _rule("routed", m.Routed, _routed_to_pb, _routed_from_pb)

@@ -74,8 +74,44 @@ class LoadedStage(_message.Message):
     weights_bytes: int
     def __init__(self, key: _Optional[_Union[StageKey, _Mapping]] = ..., weights_bytes: _Optional[int] = ...) -> None: ...
 
+class StepSpeed(_message.Message):
+    __slots__ = ("num_sessions", "layer_s", "head_s")
+    NUM_SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    LAYER_S_FIELD_NUMBER: _ClassVar[int]
+    HEAD_S_FIELD_NUMBER: _ClassVar[int]
+    num_sessions: int
+    layer_s: float
+    head_s: float
+    def __init__(self, num_sessions: _Optional[int] = ..., layer_s: _Optional[float] = ..., head_s: _Optional[float] = ...) -> None: ...
+
+class SpeedRecord(_message.Message):
+    __slots__ = ("version", "engine", "kind", "num_threads", "model", "precision", "num_layers", "layer_bytes", "steps", "prefill_layer_row_s", "memory_rate_bytes_per_s")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NUM_THREADS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    NUM_LAYERS_FIELD_NUMBER: _ClassVar[int]
+    LAYER_BYTES_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    PREFILL_LAYER_ROW_S_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_RATE_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    engine: str
+    kind: str
+    num_threads: int
+    model: str
+    precision: str
+    num_layers: int
+    layer_bytes: int
+    steps: _containers.RepeatedCompositeFieldContainer[StepSpeed]
+    prefill_layer_row_s: float
+    memory_rate_bytes_per_s: float
+    def __init__(self, version: _Optional[int] = ..., engine: _Optional[str] = ..., kind: _Optional[str] = ..., num_threads: _Optional[int] = ..., model: _Optional[str] = ..., precision: _Optional[str] = ..., num_layers: _Optional[int] = ..., layer_bytes: _Optional[int] = ..., steps: _Optional[_Iterable[_Union[StepSpeed, _Mapping]]] = ..., prefill_layer_row_s: _Optional[float] = ..., memory_rate_bytes_per_s: _Optional[float] = ...) -> None: ...
+
 class NodeStatus(_message.Message):
-    __slots__ = ("memory_bytes", "used_bytes", "models", "stages", "num_sessions", "spare_bytes", "leaving")
+    __slots__ = ("memory_bytes", "used_bytes", "models", "stages", "num_sessions", "spare_bytes", "leaving", "parked_bytes", "speed")
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     USED_BYTES_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +119,8 @@ class NodeStatus(_message.Message):
     NUM_SESSIONS_FIELD_NUMBER: _ClassVar[int]
     SPARE_BYTES_FIELD_NUMBER: _ClassVar[int]
     LEAVING_FIELD_NUMBER: _ClassVar[int]
+    PARKED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SPEED_FIELD_NUMBER: _ClassVar[int]
     memory_bytes: int
     used_bytes: int
     models: _containers.RepeatedCompositeFieldContainer[ModelRef]
@@ -90,7 +128,9 @@ class NodeStatus(_message.Message):
     num_sessions: int
     spare_bytes: int
     leaving: str
-    def __init__(self, memory_bytes: _Optional[int] = ..., used_bytes: _Optional[int] = ..., models: _Optional[_Iterable[_Union[ModelRef, _Mapping]]] = ..., stages: _Optional[_Iterable[_Union[LoadedStage, _Mapping]]] = ..., num_sessions: _Optional[int] = ..., spare_bytes: _Optional[int] = ..., leaving: _Optional[str] = ...) -> None: ...
+    parked_bytes: int
+    speed: SpeedRecord
+    def __init__(self, memory_bytes: _Optional[int] = ..., used_bytes: _Optional[int] = ..., models: _Optional[_Iterable[_Union[ModelRef, _Mapping]]] = ..., stages: _Optional[_Iterable[_Union[LoadedStage, _Mapping]]] = ..., num_sessions: _Optional[int] = ..., spare_bytes: _Optional[int] = ..., leaving: _Optional[str] = ..., parked_bytes: _Optional[int] = ..., speed: _Optional[_Union[SpeedRecord, _Mapping]] = ...) -> None: ...
 
 class Device(_message.Message):
     __slots__ = ("record", "state", "source", "status", "kept_out")

@@ -32,7 +32,7 @@ class Sampling(_message.Message):
     def __init__(self, temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., min_p: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class OpenSession(_message.Message):
-    __slots__ = ("session_id", "epoch", "route", "index", "gateway", "context", "sampling", "known", "gateway_id")
+    __slots__ = ("session_id", "epoch", "route", "index", "gateway", "context", "sampling", "known", "gateway_id", "source", "shared")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ROUTE_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,8 @@ class OpenSession(_message.Message):
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
     KNOWN_FIELD_NUMBER: _ClassVar[int]
     GATEWAY_ID_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     epoch: int
     route: _containers.RepeatedCompositeFieldContainer[Hop]
@@ -51,7 +53,9 @@ class OpenSession(_message.Message):
     sampling: Sampling
     known: int
     gateway_id: str
-    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., route: _Optional[_Iterable[_Union[Hop, _Mapping]]] = ..., index: _Optional[int] = ..., gateway: _Optional[_Union[_node_pb2.Address, _Mapping]] = ..., context: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., known: _Optional[int] = ..., gateway_id: _Optional[str] = ...) -> None: ...
+    source: str
+    shared: int
+    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., route: _Optional[_Iterable[_Union[Hop, _Mapping]]] = ..., index: _Optional[int] = ..., gateway: _Optional[_Union[_node_pb2.Address, _Mapping]] = ..., context: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., known: _Optional[int] = ..., gateway_id: _Optional[str] = ..., source: _Optional[str] = ..., shared: _Optional[int] = ...) -> None: ...
 
 class TokenIds(_message.Message):
     __slots__ = ("ids",)
@@ -120,41 +124,47 @@ class ProgressRequest(_message.Message):
     def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., index: _Optional[int] = ...) -> None: ...
 
 class Progress(_message.Message):
-    __slots__ = ("session_id", "epoch", "index", "position", "working_s", "usual_s")
+    __slots__ = ("session_id", "epoch", "index", "position", "working_s", "usual_s", "num_waiting")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     WORKING_S_FIELD_NUMBER: _ClassVar[int]
     USUAL_S_FIELD_NUMBER: _ClassVar[int]
+    NUM_WAITING_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     epoch: int
     index: int
     position: int
     working_s: float
     usual_s: float
-    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., index: _Optional[int] = ..., position: _Optional[int] = ..., working_s: _Optional[float] = ..., usual_s: _Optional[float] = ...) -> None: ...
+    num_waiting: int
+    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., index: _Optional[int] = ..., position: _Optional[int] = ..., working_s: _Optional[float] = ..., usual_s: _Optional[float] = ..., num_waiting: _Optional[int] = ...) -> None: ...
 
 class SessionFailed(_message.Message):
-    __slots__ = ("session_id", "epoch", "node_id", "code", "message", "lost")
+    __slots__ = ("session_id", "epoch", "node_id", "code", "message", "lost", "retry_after_s")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     LOST_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_S_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     epoch: int
     node_id: str
     code: str
     message: str
     lost: str
-    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., node_id: _Optional[str] = ..., code: _Optional[str] = ..., message: _Optional[str] = ..., lost: _Optional[str] = ...) -> None: ...
+    retry_after_s: float
+    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., node_id: _Optional[str] = ..., code: _Optional[str] = ..., message: _Optional[str] = ..., lost: _Optional[str] = ..., retry_after_s: _Optional[float] = ...) -> None: ...
 
 class CloseSession(_message.Message):
-    __slots__ = ("session_id", "epoch")
+    __slots__ = ("session_id", "epoch", "is_parked")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    IS_PARKED_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     epoch: int
-    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ...) -> None: ...
+    is_parked: bool
+    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., is_parked: _Optional[bool] = ...) -> None: ...

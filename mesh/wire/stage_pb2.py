@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from mesh.wire import node_pb2 as mesh_dot_wire_dot_node__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15mesh/wire/stage.proto\x12\tmesh.wire\x1a\x14mesh/wire/node.proto\"A\n\tLoadStage\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12 \n\x03key\x18\x02 \x01(\x0b\x32\x13.mesh.wire.StageKey\"8\n\x0bStageLoaded\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x15\n\rweights_bytes\x18\x02 \x01(\x04\"B\n\rRequestFailed\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15mesh/wire/stage.proto\x12\tmesh.wire\x1a\x14mesh/wire/node.proto\"A\n\tLoadStage\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12 \n\x03key\x18\x02 \x01(\x0b\x32\x13.mesh.wire.StageKey\"G\n\x0bStageLoaded\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x15\n\rweights_bytes\x18\x02 \x01(\x04\x12\r\n\x05row_s\x18\x03 \x01(\x01\"p\n\rRequestFailed\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x1a\n\rretry_after_s\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\x10\n\x0e_retry_after_sb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOADSTAGE']._serialized_start=58
   _globals['_LOADSTAGE']._serialized_end=123
   _globals['_STAGELOADED']._serialized_start=125
-  _globals['_STAGELOADED']._serialized_end=181
-  _globals['_REQUESTFAILED']._serialized_start=183
-  _globals['_REQUESTFAILED']._serialized_end=249
+  _globals['_STAGELOADED']._serialized_end=196
+  _globals['_REQUESTFAILED']._serialized_start=198
+  _globals['_REQUESTFAILED']._serialized_end=310
 # @@protoc_insertion_point(module_scope)

@@ -15,19 +15,23 @@ class LoadStage(_message.Message):
     def __init__(self, request_id: _Optional[int] = ..., key: _Optional[_Union[_node_pb2.StageKey, _Mapping]] = ...) -> None: ...
 
 class StageLoaded(_message.Message):
-    __slots__ = ("request_id", "weights_bytes")
+    __slots__ = ("request_id", "weights_bytes", "row_s")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ROW_S_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     weights_bytes: int
-    def __init__(self, request_id: _Optional[int] = ..., weights_bytes: _Optional[int] = ...) -> None: ...
+    row_s: float
+    def __init__(self, request_id: _Optional[int] = ..., weights_bytes: _Optional[int] = ..., row_s: _Optional[float] = ...) -> None: ...
 
 class RequestFailed(_message.Message):
-    __slots__ = ("request_id", "code", "message")
+    __slots__ = ("request_id", "code", "message", "retry_after_s")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_S_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     code: str
     message: str
-    def __init__(self, request_id: _Optional[int] = ..., code: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    retry_after_s: float
+    def __init__(self, request_id: _Optional[int] = ..., code: _Optional[str] = ..., message: _Optional[str] = ..., retry_after_s: _Optional[float] = ...) -> None: ...

@@ -6,7 +6,10 @@ empty span) raises ValueError or MeshError, which `mesh.wire.codec` turns into M
 
 from __future__ import annotations
 
+import math
+
 from mesh.types import (
+    SPEED_VERSION,
     Address,
     ChatMessage,
     Device,
@@ -28,8 +31,10 @@ from mesh.types import (
     Sampling,
     Source,
     Span,
+    SpeedRecord,
     StageKey,
     StageShare,
+    StepSpeed,
     Summary,
 )
 from mesh.wire import client_pb2, node_pb2, session_pb2
@@ -113,6 +118,8 @@ def status_to_pb(value: NodeStatus) -> node_pb2.NodeStatus:
         num_sessions=value.num_sessions,
         spare_bytes=value.spare_bytes,
         leaving=value.leaving,
+        parked_bytes=value.parked_bytes,
+        speed=None if value.speed is None else speed_to_pb(value.speed),
     )
 
 
@@ -125,7 +132,56 @@ def status_from_pb(pb: node_pb2.NodeStatus) -> NodeStatus:
         num_sessions=pb.num_sessions,
         spare_bytes=pb.spare_bytes,
         leaving=pb.leaving if pb.HasField("leaving") else None,
+        parked_bytes=pb.parked_bytes,
+        speed=speed_from_pb(pb.speed) if _is_known(pb) else None,
     )
+
+
+def _is_known(pb: node_pb2.NodeStatus) -> bool:
+    return pb.HasField("speed") and pb.speed.version == SPEED_VERSION
+
+
+def speed_to_pb(value: SpeedRecord) -> node_pb2.SpeedRecord:
+    return node_pb2.SpeedRecord(
+        version=value.version,
+        engine=value.engine,
+        kind=value.kind,
+        num_threads=value.num_threads,
+        model=value.model,
+        precision=value.precision,
+        num_layers=value.num_layers,
+        layer_bytes=value.layer_bytes,
+        steps=[
+            node_pb2.StepSpeed(num_sessions=step.num_sessions, layer_s=step.layer_s, head_s=step.head_s)
+            for step in value.steps
+        ],
+        prefill_layer_row_s=value.prefill_layer_row_s,
+        memory_rate_bytes_per_s=value.memory_rate_bytes_per_s,
+    )
+
+
+def speed_from_pb(pb: node_pb2.SpeedRecord) -> SpeedRecord:
+    return SpeedRecord(
+        version=pb.version,
+        engine=pb.engine,
+        kind=pb.kind,
+        num_threads=pb.num_threads,
+        model=pb.model,
+        precision=Precision(pb.precision),
+        num_layers=pb.num_layers,
+        layer_bytes=pb.layer_bytes,
+        steps=tuple(
+            StepSpeed(step.num_sessions, _positive(step.layer_s), _positive(step.head_s)) for step in pb.steps
+        ),
+        prefill_layer_row_s=_positive(pb.prefill_layer_row_s),
+        memory_rate_bytes_per_s=_positive(pb.memory_rate_bytes_per_s),
+    )
+
+
+def _positive(figure: float) -> float:
+    if not 0 < figure < math.inf:  # written so that NaN is refused
+        raise ValueError(f"{figure} is no speed")
+    return figure
 
 
 def device_to_pb(value: Device) -> node_pb2.Device:
@@ -252,6 +308,7 @@ def summary_to_pb(value: Summary) -> client_pb2.Summary:
         tokens_per_s=value.tokens_per_s,
         stages=[_share_to_pb(share) for share in value.stages],
         recoveries=[recovery_to_pb(recovery) for recovery in value.recoveries],
+        reused_positions=value.reused_positions,
     )
 
 
@@ -266,6 +323,7 @@ def summary_from_pb(pb: client_pb2.Summary) -> Summary:
         tokens_per_s=pb.tokens_per_s,
         stages=tuple(_share_from_pb(share) for share in pb.stages),
         recoveries=tuple(recovery_from_pb(recovery) for recovery in pb.recoveries),
+        reused_positions=pb.reused_positions,
     )
 
 

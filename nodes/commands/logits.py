@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesh.errors import BadSetting
+from mesh.model.checkpoint import open_checkpoint
 from mesh.model.families import model_spec
-from mesh.model.gguf import GgufFile
 from mesh.model.pipeline import logits_of
 from mesh.store.shelf import ModelStore
 from mesh.types import Precision, Span
@@ -45,7 +45,7 @@ def command(  # noqa: PLR0913  an option each
         raise BadSetting(f"cannot write {out}: there is no folder {out.parent}")
     store = ModelStore(data_dir)
     path, ref = store.verified(model)
-    with GgufFile.open(path) as file:
+    with open_checkpoint(path) as file:
         spec = model_spec(file, ref.name, ref.digest)
     _write(
         out, logits_of(path, spec, spans_between(spec.num_layers, split or ()), _PRECISIONS[dtype], tokens)

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from mesh.errors import ModelError
-from mesh.model.families import model_spec
-from mesh.model.gguf import GgufFile
-from mesh.model.text import GgufTextCodec
+from mesh.model.checkpoint import open_checkpoint
+from mesh.model.families import check_tensors, model_spec
+from mesh.model.text import ModelTextCodec
 from mesh.store.files import Progress as Told
 from mesh.store.files import silent
 from mesh.store.pull import Puller
@@ -29,12 +29,14 @@ from nodes.options import data_dir_option
 @click.argument("model")
 @data_dir_option
 def command(model: str, data_dir: Path) -> None:
-    """Get MODEL: a name from `mesh models`, a GGUF file, or hf:OWNER/REPO/FILE.gguf."""
+    """Get MODEL: a name from `mesh models`, a GGUF file or a Hugging Face folder of your own, or
+    hf:OWNER/REPO/FILE.gguf.
+    """
     store = ModelStore(data_dir)
     with _progress_bar(model) as told:
         inspect = partial(_inspect, model)
         pulled = Puller(store, progress=told, notice=_say, inspect=inspect).pull(model)
-    click.echo(f"{pulled.name} is at {store.file_of(pulled.name)}")
+    click.echo(f"{pulled.name} is at {store.path(pulled.name)}")
 
 
 def _say(line: str) -> None:
@@ -44,9 +46,10 @@ def _say(line: str) -> None:
 def _inspect(model: str, path: Path) -> None:
     """Refuse a file that could never run, by the name that was asked for."""
     try:
-        with GgufFile.open(path) as file:
-            model_spec(file, model, Digest(""))
-            GgufTextCodec.from_metadata(file.metadata, datetime.now)
+        with open_checkpoint(path) as file:
+            spec = model_spec(file, model, Digest(""))
+            check_tensors(file, spec, spec.whole)
+        ModelTextCodec.from_path(path, datetime.now)
     except ModelError as error:
         raise type(error)(str(error).replace(str(path), model)) from error
 

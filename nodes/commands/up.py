@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from mesh.engines.choosing import EngineName
 from mesh.types import Address, DeviceClass, NodeRecord, Standby
 from nodes.agent import AgentOptions, Announcements, exposure_warning, run_agent
 from nodes.memory_size import format_memory_size
@@ -30,6 +31,13 @@ from nodes.probe import probe_device
 @standby_option
 @click.option("--threads", type=click.IntRange(1), help="Threads that compute [default: physical cores].")
 @click.option(
+    "--engine",
+    type=click.Choice(EngineName, case_sensitive=False),
+    default=EngineName.AUTO.value,
+    show_default=True,
+    help="What computes: our own kernels, torch, a graphics card, or the best that is here.",
+)
+@click.option(
     "--listen",
     type=HostPort(),
     default="127.0.0.1:0",
@@ -44,6 +52,9 @@ from nodes.probe import probe_device
     is_flag=True,
     help="Stay, whatever the battery, the heat and the file 'departing' in the data folder say.",
 )
+@click.option(
+    "--no-probe", is_flag=True, help="Do not measure this device's speed, though it was never measured."
+)
 @click.option("--until-eof", is_flag=True, hidden=True, help="Leave at once when standard input ends.")
 def command(  # noqa: PLR0913  an option each
     name: str | None,
@@ -52,18 +63,21 @@ def command(  # noqa: PLR0913  an option each
     spare: int | None,
     standby: Standby,
     threads: int | None,
+    engine: EngineName,
     listen: Address,
     peers: tuple[Address, ...],
     mesh_name: str,
     data_dir: Path,
     ignore_conditions: bool,
+    no_probe: bool,
     until_eof: bool,
 ) -> None:
     """Run a node agent on this device until Ctrl-C or SIGTERM.
 
     Before it leaves it hands over what it is working on. It also hands over while the battery is low, while
     the device is hot, and while a file named 'departing' is in the data folder: for instance a car's system
-    creates it when the engine starts, and removes it later.
+    creates it when the engine starts, and removes it later. The first time it also measures, when there is
+    nothing to do, how fast this device computes, which takes two seconds; `mesh bench device` does that too.
     """
     _log_to_stderr()
     if warning := exposure_warning(listen):
@@ -77,12 +91,14 @@ def command(  # noqa: PLR0913  an option each
         spare_bytes=spare or 0,
         standby=standby,
         num_threads=threads or device.num_threads,
+        engine=engine,
         listen=listen,
         peers=peers,
         data_dir=data_dir,
         mesh=mesh_name,
         until_eof=until_eof,
         heeds_conditions=not ignore_conditions,
+        measures_speed=not no_probe,
     )
     announce = Announcements(lambda record: _say_started(record, options), _say_handing_over)
     asyncio.run(run_agent(options, announce))

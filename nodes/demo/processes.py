@@ -121,5 +121,6 @@ def _words(device: DemoDevice, choices: AgentChoices) -> list[str]:
     }
     if device.spare_bytes:
         options["--spare"] = str(device.spare_bytes)
-    # The devices are made up, so this machine's battery is not theirs.
-    return ["--until-eof", "--ignore-conditions", *(word for pair in options.items() for word in pair)]
+    # The devices are made up, so this machine's battery and speed are not theirs.
+    flags = ("--until-eof", "--ignore-conditions", "--no-probe")
+    return [*flags, *(word for pair in options.items() for word in pair)]

@@ -15,9 +15,9 @@ from functools import partial
 
 from mesh.config import Timing
 from mesh.messages import PROTOCOL
-from mesh.roles.node import NodeSettings, Ports
+from mesh.roles.node import Node, NodeSettings, Ports
 from mesh.spec import ModelSpec
-from mesh.types import NodeId, NodeRecord, ProtocolVersion, StageKey
+from mesh.types import NodeId, NodeRecord, ProtocolVersion, SessionId, StageKey
 from simulator.compute import ComputedFrame, ModelledCompute
 from simulator.devices.conditions import VirtualConditions
 from simulator.devices.processor import Processor
@@ -87,6 +87,7 @@ class VirtualDevice:
         self.conditions = VirtualConditions(self.processor, around.loop.time)
         self.compute: ModelledCompute | None = None
         """Of the life that is lived now."""
+        self._node: Node | None = None
         self.peak_memory_bytes = 0
         self._around = around
         self._life: Life | None = None
@@ -108,6 +109,14 @@ class VirtualDevice:
     def is_paused(self) -> bool:
         """Whether its agent stands still."""
         return self.host.standstill.is_still
+
+    @property
+    def held_sessions(self) -> tuple[SessionId, ...]:
+        """Whose caches its agent holds, those aside that it would give up for whoever needs the room."""
+        if self.compute is None or self._node is None:
+            return ()
+        parked = self._node.parked
+        return tuple(session_id for session_id in self.compute.sessions if session_id not in parked)
 
     @property
     def memory_used_bytes(self) -> int:
@@ -258,7 +267,7 @@ class VirtualDevice:
         library = around.parts.library(specs)
         ports = Ports(transport, discovery, compute, library, conditions=self.conditions)
         settings = NodeSettings(self.script.memory_bytes, timing=around.timing)
-        node = around.parts.node(self.node_record(), listener, ports, settings)
+        node = self._node = around.parts.node(self.node_record(), listener, ports, settings)
         life.stop = node.stop
         await node.run()
 
@@ -274,7 +283,7 @@ class VirtualDevice:
         life.is_over = True
         around.network.end_life(self.host, is_told=is_told)
         around.mdns.forget(self.host)
-        self.compute = None
+        self.compute = self._node = None
         around.loop.wake(self.host.standstill)  # or its tasks could not even be cancelled
         if life.task is not None and how != "left":
             life.task.cancel()

@@ -8,6 +8,7 @@ is, and time never goes back. Only frames keep it busy; loading weights is the d
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from mesh.errors import BadSetting
 from mesh.spec import ModelSpec
 from mesh.types import StageKey
 from simulator.devices.battery import Battery
-from simulator.devices.roofline import FrameSize, StageCost, frame_seconds, load_seconds
+from simulator.devices.roofline import FrameSize, StageCost, batch_seconds, load_seconds
 from simulator.devices.thermal import (
     ROOM_C,
     Heat,
@@ -41,11 +42,11 @@ class Charge:
 class Charges(Protocol):
     """Whoever says how long work takes; `simulator.compute` asks it."""
 
-    def charge(self, now_s: float, spec: ModelSpec, key: StageKey, size: FrameSize) -> Charge:
-        """Book a frame that comes now."""
+    def charge(self, now_s: float, spec: ModelSpec, key: StageKey, sizes: Sequence[FrameSize]) -> Charge:
+        """Book a batch of frames that comes now."""
 
     def refund(self, now_s: float, charge: Charge) -> None:
-        """Take back what is left of a frame that was given up."""
+        """Take back what is left of a batch that was given up."""
 
     def load_seconds(self, num_bytes: int) -> float:
         """Say how long weights take from disk into memory."""
@@ -53,13 +54,15 @@ class Charges(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FixedSpeed:
-    """Charges for tests: every frame takes the same, whatever its size, and loading nothing."""
+    """Charges for tests: every batch takes the same, and so much for each row; loading takes nothing."""
 
     step_s: float
+    row_s: float = 0.0
 
-    def charge(self, now_s: float, spec: ModelSpec, key: StageKey, size: FrameSize) -> Charge:
-        """Book a frame; frames do not wait for each other."""
-        return Charge(now_s, now_s + self.step_s)
+    def charge(self, now_s: float, spec: ModelSpec, key: StageKey, sizes: Sequence[FrameSize]) -> Charge:
+        """Book a batch; batches do not wait for each other."""
+        num_rows = sum(size.num_rows for size in sizes)
+        return Charge(now_s, now_s + self.step_s + num_rows * self.row_s)
 
     def refund(self, now_s: float, charge: Charge) -> None:
         """Do nothing: nothing is booked."""
@@ -125,13 +128,13 @@ class Processor:
             battery=None if battery_level is None else self._battery(battery_level),
         )
 
-    def charge(self, now_s: float, spec: ModelSpec, key: StageKey, size: FrameSize) -> Charge:
-        """Book a frame that comes now; heat and faults count as they are now."""
+    def charge(self, now_s: float, spec: ModelSpec, key: StageKey, sizes: Sequence[FrameSize]) -> Charge:
+        """Book a batch that comes now; heat and faults count as they are now."""
         self._settle(now_s)
         cost = self._costs.get(key)
         if cost is None:
             cost = self._costs[key] = StageCost.of(spec, key)
-        seconds = frame_seconds(self.profile, cost, size) * self._slow_factor / self._speed()
+        seconds = batch_seconds(self.profile, cost, sizes) * self._slow_factor / self._speed()
         began_s = max(now_s, self._busy_until_s)
         self._busy_until_s = began_s + seconds
         return Charge(began_s, self._busy_until_s)

@@ -1,12 +1,13 @@
-"""How long one frame takes a stage on a device.
+"""How long a batch of frames takes a stage on a device.
 
-Owns the roofline: a frame takes the longer of moving its bytes and of doing its arithmetic, and a fixed
+Owns the roofline: a batch takes the longer of moving its bytes and of doing its arithmetic, and a fixed
 cost on top (Williams, Waterman and Patterson, "Roofline: an insightful visual performance model", 2009).
 Pure. Must not know what else slows a device down: faults and heat are the processor's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mesh.spec import ModelSpec
@@ -30,7 +31,7 @@ class StageCost:
     """What of a stage its time depends on, counted once."""
 
     layers_bytes: int
-    """Weights of the layers, read once a frame."""
+    """Weights of the layers, read once a batch."""
     row_flops: int
     """Of the layers, for one row, without attention."""
     attention_flops: int
@@ -68,11 +69,12 @@ def layer_weights(spec: ModelSpec) -> int:
     return spec.hidden_size * (2 * q_size + 2 * kv_size + 3 * spec.intermediate_size)
 
 
-def frame_bytes(cost: StageCost, size: FrameSize) -> int:
-    """Return the bytes that a frame moves: weights and cache once, one row of the embeddings a position."""
-    cached = (size.position + size.num_rows) * cost.cache_bytes
-    head = cost.head_bytes if size.samples else 0
-    return cost.layers_bytes + cached + size.num_rows * cost.embedding_bytes + head
+def batch_bytes(cost: StageCost, sizes: Sequence[FrameSize]) -> int:
+    """Return the bytes that a batch moves: weights once, each cache, a row of embeddings a position."""
+    cached = sum(size.position + size.num_rows for size in sizes) * cost.cache_bytes
+    embedded = sum(size.num_rows for size in sizes) * cost.embedding_bytes
+    head = cost.head_bytes if any(size.samples for size in sizes) else 0
+    return cost.layers_bytes + cached + embedded + head
 
 
 def frame_flops(cost: StageCost, size: FrameSize) -> int:
@@ -83,10 +85,10 @@ def frame_flops(cost: StageCost, size: FrameSize) -> int:
     return rows * cost.row_flops + looked_at * cost.attention_flops + head
 
 
-def frame_seconds(profile: DeviceProfile, cost: StageCost, size: FrameSize) -> float:
-    """Return how long a frame takes on a cool, healthy device."""
-    moving_s = frame_bytes(cost, size) / (profile.bandwidth_bytes_per_s * profile.decode_efficiency)
-    computing_s = frame_flops(cost, size) / profile.prefill_flops
+def batch_seconds(profile: DeviceProfile, cost: StageCost, sizes: Sequence[FrameSize]) -> float:
+    """Return how long a batch takes on a cool, healthy device."""
+    moving_s = batch_bytes(cost, sizes) / (profile.bandwidth_bytes_per_s * profile.decode_efficiency)
+    computing_s = sum(frame_flops(cost, size) for size in sizes) / profile.prefill_flops
     return max(moving_s, computing_s) + profile.frame_overhead_s
 
 

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mesh.adapters.disk_library import DiskLibrary
-from mesh.adapters.torch_compute import TorchCompute
-from mesh.ports import Compute, Library, Sampled, Step
+from mesh.engines.choosing import EngineName, engine_maker
+from mesh.engines.compute import EngineCompute
+from mesh.errors import MeshError
+from mesh.ports import Compute, Library, Prefix, Step, StepResult
 from mesh.store.shelf import ModelStore
-from mesh.types import CacheKey, Hidden, ModelRef, Sampling, StageKey
+from mesh.types import CacheKey, ModelRef, Sampling, StageKey
 from simulator.devices.processor import Processor
 from simulator.library import MemoryLibrary
 from simulator.profiles import model_spec
@@ -51,13 +53,21 @@ class InlineCompute:
         """Free a span; see the port."""
         self._maths.unload(key)
 
-    async def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
+    async def open(
+        self, cache: CacheKey, context: int, sampling: Sampling, prefix: Prefix | None = None
+    ) -> int:
         """Allot a cache; see the port."""
-        self._maths.open(cache, context, sampling)
+        return self._maths.open(cache, context, sampling, prefix)
 
-    async def run(self, step: Step) -> Hidden | Sampled | None:
-        """Run one frame; see the port."""
-        return self._maths.run(step)
+    async def run(self, steps: Sequence[Step]) -> list[StepResult]:
+        """Run frames, one after the other; see the port."""
+        return [self._result(step) for step in steps]
+
+    def _result(self, step: Step) -> StepResult:
+        try:
+            return self._maths.run(step)
+        except MeshError as error:
+            return error
 
     async def close(self, cache: CacheKey) -> None:
         """Free a cache; see the port."""
@@ -86,7 +96,7 @@ def running_engine(settings: AgentSettings) -> Iterator[RunningEngine]:
     compute: Compute
     if settings.engine is EngineKind.TORCH:
         files = SomeModels(ModelStore(Path(settings.data_dir)), settings.models)
-        library, compute = files, TorchCompute(files, 1)
+        library, compute = files, EngineCompute(files, engine_maker(EngineName.AUTO, 1))
     else:
         specs = [model_spec(name) for name in settings.models]
         library, compute = MemoryLibrary(specs), InlineCompute(TokenFunction(specs))
@@ -96,5 +106,5 @@ def running_engine(settings: AgentSettings) -> Iterator[RunningEngine]:
     try:
         yield RunningEngine(library, throttle, processor)
     finally:
-        if isinstance(compute, TorchCompute):
+        if isinstance(compute, EngineCompute):
             compute.shut_down()

@@ -1,17 +1,16 @@
-"""The real model in virtual devices: torch's stages behind the simulator's `Maths`.
+"""The real model in virtual devices: an engine's stages behind the simulator's `Maths`.
 
-Owns that it computes with one thread: then the same prompt gives the same bits on each run. Must not know
-time: `simulator.compute` charges it. Importing this module imports torch, which takes seconds.
+Owns that it computes with one thread: then the same prompt gives the same bits on each run, on torch too.
+Must not know time: `simulator.compute` charges it.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
-from mesh.adapters.torch_engine import TorchEngine
-from mesh.ports import Sampled, Step
+from mesh.engines.choosing import EngineName, engine_maker
+from mesh.errors import MeshError
+from mesh.ports import Prefix, Sampled, Step
 from mesh.spec import ModelSpec
 from mesh.store.shelf import ModelStore
 from mesh.types import (
@@ -41,8 +40,8 @@ def parts(data_dir: Path | None = None) -> Parts:
     def stop_ids(spec: ModelSpec) -> frozenset[int]:
         return files.codec(spec.digest).stop_ids
 
-    def maths(specs: Specs) -> TorchMaths:
-        return TorchMaths(files)
+    def maths(specs: Specs) -> EngineMaths:
+        return EngineMaths(files)
 
     def library(specs: Specs) -> FileLibrary:
         return FileLibrary(files, [spec.name for spec in specs])
@@ -50,13 +49,12 @@ def parts(data_dir: Path | None = None) -> Parts:
     return Parts(files.specs, maths, library, Undivided(files), prompt_ids, stop_ids)
 
 
-class TorchMaths:
-    """Maths by torch; see `simulator.token_function.Maths`."""
+class EngineMaths:
+    """Maths by this machine's engine; see `simulator.token_function.Maths`."""
 
     def __init__(self, files: ModelFiles) -> None:
-        torch.set_num_threads(1)
         self._files = files
-        self._engine = TorchEngine()
+        self._engine = engine_maker(EngineName.AUTO, num_threads=1)()
 
     def load(self, key: StageKey) -> int:
         """Hold a span; see Maths."""
@@ -66,9 +64,9 @@ class TorchMaths:
         """Free a span; see Maths."""
         self._engine.unload(key)
 
-    def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
+    def open(self, cache: CacheKey, context: int, sampling: Sampling, prefix: Prefix | None = None) -> int:
         """Allot a cache; see Maths."""
-        self._engine.open(cache, context, sampling)
+        return self._engine.open(cache, context, sampling, prefix)
 
     def close(self, cache: CacheKey) -> None:
         """Free a cache; see Maths."""
@@ -76,14 +74,17 @@ class TorchMaths:
 
     def run(self, step: Step) -> Hidden | Sampled | None:
         """Run one frame; see Maths."""
-        return self._engine.run(step)
+        (result,) = self._engine.run((step,))
+        if isinstance(result, MeshError):
+            raise result
+        return result
 
 
 class Undivided:
     """The whole model in one piece: what the mesh's answers must be, token by token."""
 
     def __init__(self, files: ModelFiles) -> None:
-        self._maths = TorchMaths(files)
+        self._maths = EngineMaths(files)
 
     def __call__(
         self,

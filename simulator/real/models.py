@@ -14,9 +14,9 @@ from pathlib import Path
 import platformdirs
 
 from mesh.errors import ModelNotPulled, UnknownModel
+from mesh.model.checkpoint import open_checkpoint
 from mesh.model.families import model_spec
-from mesh.model.gguf import GgufFile
-from mesh.model.text import GgufTextCodec
+from mesh.model.text import ModelTextCodec
 from mesh.spec import ModelSpec
 from mesh.store.shelf import ModelStore
 from mesh.types import ChatMessage, Digest, ModelRef
@@ -36,7 +36,7 @@ class ModelFiles:
     def __init__(self, store: ModelStore) -> None:
         self._store = store
         self._specs: dict[Digest, ModelSpec] = {}
-        self._codecs: dict[Digest, GgufTextCodec] = {}
+        self._codecs: dict[Digest, ModelTextCodec] = {}
 
     def models(self) -> tuple[ModelRef, ...]:
         """The models that are whole, by name."""
@@ -47,15 +47,15 @@ class ModelFiles:
         if digest not in self._specs:
             path = self._store.by_digest(digest)
             name = next(model.name for model in self.models() if model.digest == digest)
-            with GgufFile.open(path) as file:
+            with open_checkpoint(path) as file:
                 self._specs[digest] = model_spec(file, name, digest)
         return self._specs[digest]
 
-    def codec(self, digest: Digest) -> GgufTextCodec:
+    def codec(self, digest: Digest) -> ModelTextCodec:
         """A model's tokenizer and template; raise ModelNotPulled or ModelCorrupt."""
         if digest not in self._codecs:
             path = self._store.by_digest(digest)
-            self._codecs[digest] = GgufTextCodec.from_gguf(path, lambda: _A_DAY)
+            self._codecs[digest] = ModelTextCodec.from_path(path, lambda: _A_DAY)
         return self._codecs[digest]
 
     def digest(self, model: str) -> Digest:
@@ -95,7 +95,7 @@ class FileLibrary:
             raise ModelNotPulled(f"the model {digest[:12]} is not on this device")
         return self._files.spec(digest)
 
-    async def codec(self, model: str) -> GgufTextCodec:
+    async def codec(self, model: str) -> ModelTextCodec:
         """Tokenizer and template; see the port."""
         return self._files.codec(self._digest(model))
 

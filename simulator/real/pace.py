@@ -6,6 +6,8 @@ mean the same device.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mesh.ports import Library, Step
 from mesh.spec import ModelSpec
 from mesh.types import Hidden, Payload, StageKey, TokenIds
@@ -21,12 +23,12 @@ class ProfilePace:
         self._processor = processor
         self._library = library
 
-    async def frame_until_s(self, step: Step) -> float:
-        """When a frame that begins now is through its stage."""
-        came_s, key = now_s(), step.cache.stage
+    async def batch_until_s(self, steps: Sequence[Step]) -> float:
+        """When a batch that begins now is through its stage."""
+        came_s, key = now_s(), steps[0].cache.stage
         spec = await self._library.spec_of(key.digest)
-        size = FrameSize(step.start, _num_rows(step.payload, spec, key), step.sample)
-        return self._processor.charge(came_s, spec, key, size).ends_s
+        sizes = [FrameSize(step.start, _num_rows(step.payload, spec, key), step.sample) for step in steps]
+        return self._processor.charge(came_s, spec, key, sizes).ends_s
 
     async def load_until_s(self, key: StageKey) -> float:
         """When a span whose loading begins now is in memory."""
@@ -38,7 +40,7 @@ class ProfilePace:
 class NoPace:
     """As fast as this machine can."""
 
-    async def frame_until_s(self, step: Step) -> float:
+    async def batch_until_s(self, steps: Sequence[Step]) -> float:
         """Long ago."""
         return 0.0
 

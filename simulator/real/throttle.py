@@ -7,11 +7,11 @@ is slower than the device cannot be hidden: `late_s` tells how much was lost.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Protocol, TypeVar
 
-from mesh.ports import Compute, Sampled, Step
-from mesh.types import CacheKey, Hidden, Sampling, StageKey
+from mesh.ports import Compute, Prefix, Step, StepResult
+from mesh.types import CacheKey, Sampling, StageKey
 from simulator.real.clock import now_s, wait_until
 
 T = TypeVar("T")
@@ -20,8 +20,8 @@ T = TypeVar("T")
 class Pace(Protocol):
     """How long a device takes."""
 
-    async def frame_until_s(self, step: Step) -> float:
-        """When a frame that begins now is through its stage; called once for each frame."""
+    async def batch_until_s(self, steps: Sequence[Step]) -> float:
+        """When a batch that begins now is through its stage; called once for each batch."""
 
     async def load_until_s(self, key: StageKey) -> float:
         """When a span whose loading begins now is in memory."""
@@ -36,7 +36,7 @@ class ThrottledCompute:
         self._loaded: set[StageKey] = set()
         self._open: set[CacheKey] = set()
         self.busy_s = 0.0
-        """Seconds in which frames were computed."""
+        """Seconds in which batches were computed."""
         self.late_s = 0.0
         """Seconds that this machine took beyond what the device would have."""
 
@@ -54,24 +54,28 @@ class ThrottledCompute:
         self._loaded.discard(key)
         await self._inner.unload(key)
 
-    async def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
+    async def open(
+        self, cache: CacheKey, context: int, sampling: Sampling, prefix: Prefix | None = None
+    ) -> int:
         """Allot a cache; see the port."""
-        await self._inner.open(cache, context, sampling)
+        length = await self._inner.open(cache, context, sampling, prefix)
         self._open.add(cache)
+        return length
 
     async def close(self, cache: CacheKey) -> None:
         """Free a cache; see the port."""
         self._open.discard(cache)
         await self._inner.close(cache)
 
-    async def run(self, step: Step) -> Hidden | Sampled | None:
-        """Run one frame in the device's time; see the port."""
-        if step.cache not in self._open:
-            return await self._inner.run(step)  # which says what is wrong
+    async def run(self, steps: Sequence[Step]) -> list[StepResult]:
+        """Run a batch in the device's time; see the port."""
+        known = [step for step in steps if step.cache in self._open]
+        if not known:
+            return await self._inner.run(steps)  # which says what is wrong
         began_s = now_s()
-        due_s = await self._pace.frame_until_s(step)
+        due_s = await self._pace.batch_until_s(known)
         try:
-            return await self._hold(self._inner.run(step), due_s)
+            return await self._hold(self._inner.run(steps), due_s)
         finally:
             self.busy_s += now_s() - began_s
 

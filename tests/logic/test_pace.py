@@ -61,3 +61,32 @@ def test_a_prompt_says_nothing_of_single_rows() -> None:
     pace.measured(20, 3.0)
     assert pace.usual_s(1) == 0
     assert pace.usual_s(20) == pytest.approx(3.0)
+
+
+def test_a_batch_of_many_sessions_has_a_rule_of_its_own() -> None:
+    pace = Pace()
+    pace.measured(1, 0.02)
+    pace.measured(8, 0.04, num_sessions=8)
+    pace.measured(8, 0.024, num_sessions=1)
+    assert pace.usual_s(8, 8) == pytest.approx(0.04)
+    assert pace.usual_s(8, 1) == pytest.approx(0.024)
+    assert pace.usual_s(1) == 0.02
+
+
+def test_a_batch_whose_like_was_never_measured_is_given_the_time_of_the_nearest_row_by_row() -> None:
+    """Eight tokens at once may take as long as one after the other, and are not called slow for it."""
+    pace = Pace()
+    pace.measured(1, 0.02)
+    assert pace.usual_s(8, 8) == pytest.approx(0.16)
+    pace.measured(64, 0.08)
+    assert pace.usual_s(100, 3) == pytest.approx(0.125)
+
+
+def test_the_rows_of_a_prompt_are_known_by_batches_of_many_alone() -> None:
+    pace = Pace()
+    pace.measured(1, 0.02)
+    pace.measured(8, 0.03, num_sessions=8)
+    assert (pace.row_s, pace.rows_within(0.1)) == (0.0, None)
+    pace.measured(64, 0.064)
+    assert pace.row_s == pytest.approx(0.001)
+    assert pace.rows_within(0.1) == pytest.approx(100, abs=1)

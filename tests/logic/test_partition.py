@@ -203,7 +203,7 @@ def test_equal_nodes_are_taken_by_their_id() -> None:
 def test_no_more_nodes_are_used_than_there_are_layers() -> None:
     small = replace(DEMAND, spec=replace(SMOLLM2, num_layers=2))
     assert outcome(small, [LAYER] * 50) is None
-    assert outcome(small, [LAYER + TABLE + 1152] * 50) == 2
+    assert outcome(small, [LAYER + TABLE + 2304] * 50) == 2
 
 
 def test_a_node_without_room_for_a_layer_is_left_out() -> None:

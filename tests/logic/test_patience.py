@@ -117,3 +117,9 @@ def test_one_long_gap_does_not_make_an_answer_patient() -> None:
     patience.token_came(0.1)
     patience.token_came(25.0)
     assert patience.overdue_s == pytest.approx(0.96)
+
+
+def test_a_frame_that_waits_while_the_stage_turns_to_others_is_no_fault() -> None:
+    """Between two batches a stage is at none for a moment, however much waits for it."""
+    waiting = Progress(OURS, 0, 1, 19, 0.0, 0.0, num_waiting=1)
+    assert looks(Patience(), all_say(waiting, says(2, 19)), 20) == [None] * 20

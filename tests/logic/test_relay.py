@@ -258,3 +258,31 @@ def test_what_a_gateway_takes_back_leaves_nothing_behind(
     num_stages: int, prompt: list[int], num_positions: int, steps: list[Step]
 ) -> None:
     check(num_stages, prompt, num_positions, steps)
+
+
+def test_a_cache_that_begins_like_another_sends_on_what_it_computes_behind_that() -> None:
+    relay = Relay()
+    relay.begin_with(20)
+    assert relay.reopen(30) == Rewound(20, 20)
+    assert relay.resumed(20) == []
+    assert relay.takes(20)
+    assert relay.computed(rows(20, 10)) == [rows(20, 10)]
+    assert relay.length == 30
+
+
+def test_rows_that_another_session_has_made_are_made_anew_where_the_next_hop_lacks_them() -> None:
+    relay = Relay()
+    relay.begin_with(20)
+    relay.reopen(30)
+    assert relay.resumed(5) == Rewound(5, 20)
+    assert not relay.takes(20)  # it was under way already
+    assert relay.takes(5)
+    assert relay.computed(rows(5, 25)) == [rows(5, 25)]
+
+
+def test_a_stage_with_less_than_the_next_sends_on_only_what_that_one_lacks() -> None:
+    relay = Relay()
+    relay.begin_with(0)
+    relay.reopen(30)
+    assert relay.resumed(20) == []
+    assert relay.computed(rows(0, 30)) == [rows(20, 10)]

@@ -8,7 +8,13 @@ import pytest
 
 from mesh.config import MAX_FRAME_POSITIONS
 from mesh.errors import BadSetting, ContextExceeded
-from mesh.logic.session import EPOCHS_A_GATEWAY, Session, needed_context, planned_context
+from mesh.logic.session import (
+    EPOCHS_A_GATEWAY,
+    Session,
+    frame_rows,
+    needed_context,
+    planned_context,
+)
 from mesh.messages import Frame, Token
 from mesh.types import FinishReason, SessionId, TokenIds
 
@@ -182,3 +188,37 @@ def test_an_answer_of_no_tokens_is_refused(max_tokens: int) -> None:
 )
 def test_the_planned_context_is_the_next_step_within_the_limit(needed: int, planned: int) -> None:
     assert planned_context(needed, step=1024, limit=2500) == planned
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "num_stages", "row_s", "expected"),
+    [
+        (300, 2, 0.0, 64),  # nothing is known
+        (300, 1, 0.001, MAX_FRAME_POSITIONS),  # nobody waits for the first part
+        (2000, 2, 0.0005, 96),  # 50 ms
+        (2000, 2, 0.01, 16),  # never less
+        (300, 2, 0.0005, 80),  # a short prompt goes in several all the same
+        (300, 3, 0.0005, 48),
+        (300, 3, 0.00002, 256),  # but no frame takes less than 5 ms
+        (40, 3, 0.0005, 16),
+        (30_000, 2, 0.000001, MAX_FRAME_POSITIONS),
+    ],
+)
+def test_a_frame_is_long_enough_to_be_worth_it_and_short_enough_for_stages_to_work_at_once(
+    num_rows: int, num_stages: int, row_s: float, expected: int
+) -> None:
+    assert frame_rows(num_rows, num_stages, row_s) == expected
+
+
+def test_a_prompt_goes_in_frames_of_so_many_rows_as_are_asked_for() -> None:
+    frames = a_session(100).frames_from(10, 40)
+    assert [(f.start, _num_ids(f), f.sample) for f in frames] == [
+        (10, 40, False),
+        (50, 40, False),
+        (90, 10, True),
+    ]
+
+
+def _num_ids(frame: Frame) -> int:
+    assert isinstance(frame.payload, TokenIds)
+    return len(frame.payload.ids)

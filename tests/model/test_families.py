@@ -64,6 +64,30 @@ def test_impossible_shapes_are_refused(
         _spec(path)
 
 
+@pytest.mark.parametrize("name", ["blk.1.attn_q.bias", "blk.2.attn_output.bias", "blk.0.ffn_gate_inp.weight"])
+def test_a_layer_with_more_than_the_network_has_is_refused(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "more.gguf", Recipe(beside=((name, 64),)))
+    with pytest.raises(UnsupportedModel, match=f"tensor '{name}', which the network llama has not"):
+        _spec(path)
+
+
+def test_layers_beyond_the_main_network_are_left_alone(tmp_path: Path) -> None:
+    assert _spec(write(tmp_path / "more.gguf", Recipe(beside=(("blk.3.nextn.weight", 64),)))) == SPEC
+
+
+def test_factors_of_the_rotary_frequencies_are_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "rope.gguf", Recipe(beside=(("rope_freqs.weight", 8),)))
+    factors = _spec(path).rope_factors
+    assert len(factors) == 8
+    assert all(0.5 <= factor <= 1.5 for factor in factors)
+
+
+def test_factors_of_another_number_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "rope.gguf", Recipe(beside=(("rope_freqs.weight", 7),)))
+    with pytest.raises(ModelCorrupt, match=r"'rope_freqs\.weight' than 8 positive numbers"):
+        _spec(path)
+
+
 def _metadata_only(path: Path, **entries: int | str) -> Path:
     writer = gguf.GGUFWriter(path, "llama")
     for key, value in entries.items():

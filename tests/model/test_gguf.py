@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mesh.errors import ModelCorrupt, ModelError, ModelNotPulled, UnsupportedModel
-from mesh.model.gguf import GgufFile, TensorType
-from tests.model.tiny import Recipe, write
+from mesh.model.gguf import GgufFile
+from mesh.model.tensors import TensorType
+from tests.model.tiny import write
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +140,7 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
         (_header(0, struct.pack("<Q", 1) + b"\xff" + bytes(8), 1), "ModelCorrupt.*not UTF-8"),
         (_header(0, (_text("k") + struct.pack("<IB", 0, 1)) * 2, 2), "ModelCorrupt.*'k' twice"),
         (_header(0, _text("general.alignment") + struct.pack("<II", 4, 0), 1), "ModelCorrupt.*alignment of"),
-        (_header(1, _tensor("w", (32,), 12, 0)), "UnsupportedModel.*'w' is of type Q4_K; supported: F32"),
+        (_header(1, _tensor("w", (32,), 10, 0)), "UnsupportedModel.*'w' is of type Q2_K; supported: F32"),
         (_header(1, _tensor("w", (32,), 777, 0)), "UnsupportedModel.*number 777"),
         (_header(1, _tensor("w", (31,), 2, 0) + bytes(99)), r"Corrupt.*'w' of type Q4_0 has shape \[31\]"),
         (_header(1, _tensor("w", (0,), 0, 0)), "ModelCorrupt.*'w'"),
@@ -187,8 +188,10 @@ def test_supported_types_have_the_reference_block_sizes() -> None:
 
 
 def test_a_file_of_an_unsupported_type_names_it(tmp_path: Path) -> None:
-    path = write(tmp_path / "q5.gguf", Recipe(linear="Q5_0"))
-    with pytest.raises(UnsupportedModel, match="Q5_0; supported: F32, F16, Q4_0, Q4_1, Q8_0, BF16"):
+    path = tmp_path / "q3.gguf"
+    path.write_bytes(_header(1, _tensor("w", (256,), 11, 0)))
+    supported = "F32, F16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, BF16"
+    with pytest.raises(UnsupportedModel, match=f"Q3_K; supported: {supported}"):
         GgufFile.open(path)
 
 

@@ -38,6 +38,33 @@ def test_rows_are_written_where_they_belong() -> None:
     assert not layer.keys[:, 8:].any()
 
 
+def test_a_copy_has_the_first_positions_of_its_source_and_zeros_behind() -> None:
+    source, copy = _cache(), _cache(context=30)
+    for index in range(2):
+        rows = torch.randn(20, 2, 16).bfloat16()
+        source.layer(index).write(0, rows, -rows)
+    source.length = 20
+    copy.copy_from(source, 7)
+    assert copy.length == 7
+    for index in range(2):
+        old, new = source.layer(index), copy.layer(index)
+        assert torch.equal(new.keys[:, :7], old.keys[:, :7])
+        assert torch.equal(new.values[:, :7], old.values[:, :7])
+        assert not new.keys[:, 7:].any()
+
+
+def test_wiping_leaves_zeros_behind_the_end_and_nothing_else() -> None:
+    cache = _cache()
+    rows = torch.randn(20, 2, 16).bfloat16()
+    for index in range(2):
+        cache.layer(index).write(0, rows, rows)
+    cache.length = 5
+    cache.wipe(9)
+    for index in range(2):
+        for part in (cache.layer(index).keys, cache.layer(index).values):
+            assert torch.equal(part[0, :20], torch.cat((rows[:5, 0], torch.zeros(9, 16), rows[14:, 0])))
+
+
 def test_a_frame_before_the_end_cuts_back() -> None:
     cache = _cache()
     cache.begin(0, 10)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mesh.errors import BadRequest, ModelCorrupt
 from mesh.model.gguf import GgufFile
-from mesh.model.text import GgufTextCodec
+from mesh.model.text import ModelTextCodec
 from mesh.ports import TextCodec
 from mesh.types import ChatMessage
 from tests.model.tokenizer_metadata import CONTROL, IM_END, IM_START, NORMAL_TOKENS, tiny_metadata
@@ -34,14 +34,14 @@ def now() -> datetime:
 
 
 def codec(**changes: object) -> TextCodec:
-    return GgufTextCodec.from_metadata(tiny_metadata(**changes), now)
+    return ModelTextCodec.from_metadata(tiny_metadata(**changes), now)
 
 
 TINY = codec()
 
 
 def templated(template: object) -> TextCodec:
-    return GgufTextCodec.from_metadata({**tiny_metadata(), "tokenizer.chat_template": template}, now)
+    return ModelTextCodec.from_metadata({**tiny_metadata(), "tokenizer.chat_template": template}, now)
 
 
 def text_of(codec: TextCodec, ids: tuple[int, ...]) -> str:
@@ -156,7 +156,7 @@ def test_tokens_are_those_of_transformers_apply_chat_template(metadata: Mapping[
     peer = PreTrainedTokenizerFast(
         tokenizer_object=backend, chat_template=metadata["tokenizer.chat_template"], eos_token="<|im_end|>"
     )
-    codec = GgufTextCodec.from_metadata(metadata, now)
+    codec = ModelTextCodec.from_metadata(metadata, now)
     for messages in CONVERSATIONS:
         turns = [{"role": message.role, "content": message.content} for message in messages]
         theirs = peer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
@@ -165,7 +165,7 @@ def test_tokens_are_those_of_transformers_apply_chat_template(metadata: Mapping[
 
 @pytest.mark.model
 def test_the_real_file_gives_a_codec(smollm2_path: Path) -> None:
-    real = GgufTextCodec.from_gguf(smollm2_path, now)
+    real = ModelTextCodec.from_path(smollm2_path, now)
     ids = real.encode_chat([ChatMessage("user", "What is the capital of Japan?")])
     assert ids[0] == 1
     assert text_of(real, ids).endswith("user\nWhat is the capital of Japan?\nassistant\n")

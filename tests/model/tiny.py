@@ -44,6 +44,12 @@ class Recipe:
     """A tensor to leave out."""
     misshapen: str = ""
     """A tensor to write with one row block too many."""
+    spoilt: str = ""
+    """A tensor with one weight that is no number."""
+    large: str = ""
+    """A tensor with one weight so large that float16 cannot hold its group's scale."""
+    beside: tuple[tuple[str, int], ...] = ()
+    """Further tensors, [size] each, with weights from 0.5 to 1.5."""
     extra: tuple[tuple[str, str | int], ...] = ()
 
 
@@ -80,8 +86,14 @@ def write(path: Path, recipe: Recipe | None = None) -> Path:
     for name, shape in tensor_shapes(recipe.spec).items():
         wrong = shape if name != recipe.misshapen else (shape[0] + 32, *shape[1:])
         weights = _weights(generator, wrong)
+        if name == recipe.spoilt:
+            weights.flat[7] = np.nan
+        if name == recipe.large:
+            weights.flat[7] = 4e6
         if name != recipe.without:
             _write_tensor(writer, name, weights, recipe)
+    for name, size in recipe.beside:
+        writer.add_tensor(name, _weights(generator, (size,)))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rich.console import Console
 from rich.table import Table
 
@@ -14,8 +16,10 @@ from nodes.present import (
     plan_table,
     recovery_line,
     remarks,
+    speed_json,
 )
 from tests.nodes.shown import RECOVERY, WHOLE, device, plan, stage, summary
+from tests.speeds import SPEED
 
 
 def lines(table: Table) -> list[str]:
@@ -53,6 +57,16 @@ def test_people_see_it_in_the_state_and_why_below() -> None:
         "tv is kept out of plans: it left 3 times in 60 s",
         "phone is kept out of plans: it left 4 times in 60 s",
     ]
+
+
+def test_a_device_tells_how_fast_it_is_once_that_was_measured() -> None:
+    unknown = device("tv")
+    assert unknown.status is not None
+    known = replace(unknown, status=replace(unknown.status, speed=SPEED))
+    assert [device_json(one)["decode_tokens_per_s"] for one in (unknown, known)] == [None, 100.0]
+    assert [device_json(one)["speed"] for one in (unknown, known)] == [None, speed_json(SPEED)]
+    shown = [row.split("│")[6].strip() for row in lines(devices_table([unknown, known])) if row[0] == "│"]
+    assert shown == ["", "100"]
 
 
 def test_a_plan_shows_its_standbys_after_its_stages() -> None:

@@ -101,7 +101,7 @@ class Agents:
         """
         words = ("up", "--name", name, "--mesh", self.mesh_name, "--data-dir", str(self.data_dir))
         process = subprocess.Popen(
-            [*COMMAND, *words, "--threads", "1", "--ignore-conditions", *options],
+            [*COMMAND, *words, "--threads", "1", "--ignore-conditions", "--no-probe", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,

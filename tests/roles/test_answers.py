@@ -141,7 +141,7 @@ def test_stages_are_freed_when_their_gateway_loses_power_and_no_client_turns_to_
             await anext(aiter(home.client("tv").chat(LONG, max_tokens=1000)))
             home.power_cut("tv")
             await asyncio.sleep(Timing().quick_lost_s + Timing().linger_s + 1)
-            assert [home.nodes[name].compute.num_open for name in ("phone", "car")] == [0, 0]
+            assert [home.nodes[name].num_open for name in ("phone", "car")] == [0, 0]
 
     run(main())
 
@@ -167,7 +167,7 @@ def test_a_device_lost_where_nobody_has_room_is_told_in_time_after_all_its_token
             assert len(received) >= 5
             assert 4.9 < asyncio.get_running_loop().time() - asked_s <= 5
             await asyncio.sleep(2)
-            survivors = [n.compute.num_open for name, n in home.nodes.items() if name != victim]
+            survivors = [n.num_open for name, n in home.nodes.items() if name != victim]
             assert survivors == [0, 0, 0]
 
     run(main())

@@ -40,7 +40,7 @@ async def open_over_two(home: Home, gateway: Address) -> None:
 
 
 def held(home: Home) -> list[int]:
-    return [home.nodes[name].compute.num_open for name in ("tv", "car")]
+    return [home.nodes[name].num_open for name in ("tv", "car")]
 
 
 def test_a_session_that_its_gateway_knows_nothing_of_is_found_by_asking_and_freed() -> None:
@@ -80,7 +80,7 @@ def test_the_gateway_is_told_who_is_lost_by_the_hop_before_and_the_hop_behind(lo
             ids = {name: node.record.node_id for name, node in home.nodes.items()}
             assert {(failure.node_id, failure.lost) for failure in told} == {(ids[teller], ids[lost])}
             assert len(told) <= 5
-            assert home.nodes[teller].compute.num_open == 1
+            assert home.nodes[teller].num_open == 1
 
     run(main())
 

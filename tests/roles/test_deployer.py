@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from mesh.config import Timing
-from mesh.errors import InsufficientMemory, StageLost, StageNotLoaded
+from mesh.errors import InsufficientMemory, StageLost, StageNotLoaded, retry_after_s
 from mesh.link import Link
 from mesh.messages import PROTOCOL, Hello, Message, RequestFailed, StageLoaded
+from mesh.ports import Prefix
 from mesh.roles.deployer import Deployer, LoadFailed
 from mesh.roles.peers import Peers
 from mesh.types import CacheKey, NodeId, Plan, PlannedStage, Precision, Sampling, Span, StageKey
@@ -68,6 +69,20 @@ def test_a_node_without_room_is_named() -> None:
                 await deploy(deployer, a_plan(home))
             assert isinstance(failed.value.error, InsufficientMemory)
             assert failed.value.stage.node.name == "car"
+
+    run(main())
+
+
+def test_what_a_full_node_says_of_when_to_try_again_is_passed_on() -> None:
+    async def main() -> None:
+        async with a_home(phone=ROOMY) as home, a_deployer(home) as deployer:
+            plan = a_plan(home, {"phone": Span(0, 12)})
+            asyncio.get_running_loop().call_soon(
+                deployer.answered, RequestFailed(1, "busy", "full; try again in about 7 s", 7.0)
+            )
+            with pytest.raises(LoadFailed, match=r"^phone: full; try again in about 7 s$") as failed:
+                await deploy(deployer, plan)
+            assert retry_after_s(failed.value.error) == 7.0
 
     run(main())
 
@@ -137,11 +152,13 @@ class Forgetful(TokenFunctionCompute):
         super().__init__(TINY)
         self.num_times = num_times
 
-    async def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
+    async def open(
+        self, cache: CacheKey, context: int, sampling: Sampling, prefix: Prefix | None = None
+    ) -> int:
         if self.num_times:
             self.num_times -= 1
             raise StageNotLoaded("layers are not loaded here any more; ask again")
-        await super().open(cache, context, sampling)
+        return await super().open(cache, context, sampling, prefix)
 
 
 async def ask_one_that_forgets(num_times: int, step_s: float) -> str:

@@ -72,7 +72,7 @@ def test_a_device_that_its_owner_drains_hands_over_and_is_drained_when_that_is_d
             held: list[int] = []
             happens = {
                 8: in_background(lambda: home.client("watch").drain(name), drains),
-                30: lambda: held.append(home.nodes[name].compute.num_open),
+                30: lambda: held.append(home.nodes[name].num_open),
             }
             heard = await listen(home, happens, at="watch")
             assert_handed_over(heard, name)

@@ -113,7 +113,7 @@ def test_a_power_cut_costs_a_pause_and_no_token(victim: str, num_tokens: int, te
             assert len(heard.routes) == 2
             assert heard.routes[1].recovery == recovery
             await asyncio.sleep(2.5)
-            assert sum(n.compute.num_open for name, n in home.nodes.items() if name != victim) == 0
+            assert sum(n.num_open for name, n in home.nodes.items() if name != victim) == 0
 
     run(main())
 
@@ -174,7 +174,7 @@ def test_without_room_for_its_layers_one_error_says_what_is_missing_after_all_to
             assert heard == expected()[: len(heard)]
             assert len(heard) >= 8
             await asyncio.sleep(2.5)
-            assert home.nodes["phone"].compute.num_open == home.nodes["car"].compute.num_open == 0
+            assert home.nodes["phone"].num_open == home.nodes["car"].num_open == 0
 
     run(main())
 
@@ -209,7 +209,7 @@ def test_the_gateway_itself_may_be_lost(num_tokens: int, temperature: float) -> 
             assert heard.summary is not None
             assert list(heard.summary.tokens) == heard.tokens
             await asyncio.sleep(4)
-            assert home.nodes["car"].compute.num_open == home.nodes["tv"].compute.num_open == 0
+            assert home.nodes["car"].num_open == home.nodes["tv"].num_open == 0
 
     run(main())
 

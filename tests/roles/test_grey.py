@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
 from mesh.config import Timing
 from mesh.messages import Frame, Resume, SessionFailed, Token
-from mesh.ports import Sampled, Step
-from mesh.types import Hidden, NodeId, NodeState, SessionId, StageKey, TokenIds
+from mesh.ports import Step, StepResult
+from mesh.types import NodeId, NodeState, SessionId, StageKey, TokenIds
 from simulator.compute import TokenFunctionCompute
 from simulator.library import TINY
 from simulator.loop import run
-from tests.roles.test_failover import OWN_KB, SPARE_KB, expected, listen
+from tests.roles.test_failover import LONG, OWN_KB, SPARE_KB, expected, listen
 from tests.roles.world import KB, Home
 
 
@@ -31,23 +31,25 @@ class Changing(TokenFunctionCompute):
         await asyncio.sleep(self.load_s)
         return await super().load(key)
 
-    async def run(self, step: Step) -> Hidden | Sampled | None:
+    async def run(self, steps: Sequence[Step]) -> list[StepResult]:
         await asyncio.sleep(self.more_s)
-        return await super().run(step)
+        return await super().run(steps)
 
 
 Computes = dict[str, Changing]
 
 
 @asynccontextmanager
-async def a_home_of(*names: str, step_s: float = 0.01) -> AsyncIterator[tuple[Home, Computes]]:
+async def a_home_of(
+    *names: str, step_s: float = 0.01, spare_kb: int = SPARE_KB
+) -> AsyncIterator[tuple[Home, Computes]]:
     """Like `a_roomy_home`, of devices that may change."""
     computes = {name: Changing(step_s) for name in names}
     async with asyncio.TaskGroup() as tasks:
         home = Home(tasks)
         for name, compute in computes.items():
-            memory_bytes = (OWN_KB + SPARE_KB) * KB
-            await home.start(name, memory_bytes, spare_bytes=SPARE_KB * KB, compute=compute)
+            memory_bytes = (OWN_KB + spare_kb) * KB
+            await home.start(name, memory_bytes, spare_bytes=spare_kb * KB, compute=compute)
         await home.settle()
         try:
             yield home, computes
@@ -78,6 +80,22 @@ def test_a_grey_device_is_replaced_within_seconds_and_gets_no_part_in_the_next_p
             assert (await home.states("pc"))[grey] is NodeState.ALIVE
             plan = await home.client("pc").plan()
             assert grey not in [stage.node.name for stage in plan.stages]
+
+    run(main())
+
+
+def test_a_grey_device_is_found_out_though_several_answers_share_it() -> None:
+    async def main() -> None:
+        async with a_home_of("phone", "car", "tv", "pc", spare_kb=4 * SPARE_KB) as (home, computes):
+            grey = (await home.client("pc").plan()).stages[1].node.name
+            asyncio.get_running_loop().call_later(0.5, slow_down, computes[grey], 1.0)
+            answers = [home.client("pc").chat(LONG, max_tokens=40, seed=8) for _ in range(3)]
+            async with asyncio.TaskGroup() as tasks:
+                for answer in answers:
+                    tasks.create_task(answer.text())
+            for answer in answers:
+                assert list(answer.summary.tokens) == expected()
+                assert [recovery.lost for recovery in answer.recoveries] == [(grey,)]
 
     run(main())
 
@@ -131,7 +149,7 @@ def test_a_replacement_that_is_lost_while_it_loads_is_replaced_itself() -> None:
             gone: list[str] = []
 
             def cut_who_loads() -> None:
-                loading = [name for name in (first, second) if home.nodes[name].compute.num_open == 0]
+                loading = [name for name in (first, second) if home.nodes[name].num_open == 0]
                 gone.append(loading[0])
                 home.power_cut(loading[0])
 
@@ -161,7 +179,7 @@ def test_a_second_loss_during_the_recovery_from_the_first(order: tuple[int, int]
             first, second = (route[index] for index in order)
 
             def cut_second() -> None:
-                opened = [name for name, node in home.nodes.items() if node.compute.num_open]
+                opened = [name for name, node in home.nodes.items() if node.num_open]
                 new = [name for name in opened if name not in route]
                 home.power_cut(second if second != first else (new or ["hub"])[0])
 
@@ -215,6 +233,6 @@ def test_late_messages_of_an_older_epoch_change_nothing() -> None:
             for link in links:
                 await link.close()
             await asyncio.sleep(Timing().linger_s)
-            assert sum(n.compute.num_open for name, n in home.nodes.items() if name != route[2]) == 0
+            assert sum(n.num_open for name, n in home.nodes.items() if name != route[2]) == 0
 
     run(main())

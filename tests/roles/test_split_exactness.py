@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from mesh.adapters.disk_library import DiskLibrary
-from mesh.adapters.torch_compute import TorchCompute
+from mesh.engines.choosing import EngineName, engine_maker
+from mesh.engines.compute import EngineCompute
 from mesh.logic.partition import Demand
 from mesh.spec import ModelSpec
 from mesh.store.shelf import ModelStore
@@ -48,13 +49,13 @@ async def answers(spec: ModelSpec, data_dir: Path, num_stages: int) -> list[tupl
     """Tokens of every prompt, greedy and sampled, from a home with this many devices."""
     devices = tuple(DemoDevice(f"tv-{i}", DeviceClass.TV) for i in range(num_stages))
     limited = with_limits(devices, Demand(spec, Precision.INT4, 1024))
-    computes: list[TorchCompute] = []
+    computes: list[EngineCompute] = []
     tokens = []
     async with asyncio.TaskGroup() as tasks:
         home = Home(tasks)
         for device in limited:
             library = DiskLibrary(ModelStore(data_dir))
-            computes.append(TorchCompute(library, num_threads=1))
+            computes.append(EngineCompute(library, engine_maker(EngineName.AUTO, num_threads=1)))
             await home.start(device.name, device.memory_bytes, library=library, compute=computes[-1])
         client = home.client("tv-0")
         await home.until_met(num_stages)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -23,7 +23,7 @@ from mesh.messages import (
     StageLoaded,
     Token,
 )
-from mesh.ports import Sampled, Step
+from mesh.ports import Prefix, Step, StepResult
 from mesh.types import (
     Address,
     CacheKey,
@@ -42,6 +42,7 @@ from mesh.types import (
 from simulator.compute import TokenFunctionCompute
 from simulator.library import TINY
 from simulator.loop import run
+from simulator.token_function import reference_tokens
 from tests.roles.world import KB, ROOMY, Home, Listening, VirtualNode, a_home, listening
 
 WHOLE, HALF, OTHER_HALF = Span(0, 12), Span(0, 6), Span(6, 12)
@@ -155,10 +156,10 @@ def test_a_bad_frame_is_told_to_the_gateway_which_decides_and_the_node_lives(
             assert failure.node_id == bench.node.record.node_id
             assert text in failure.message
             assert await bench.serves()
-            assert bench.node.compute.num_open == 1  # the gateway may go on with what is there
+            assert bench.node.num_open == 1  # the gateway may go on with what is there
             assert len(await bench.say(a_frame(3))) == 1
             await bench.say(CloseSession(OURS, 0))
-            assert bench.node.compute.num_open == 0
+            assert bench.node.num_open == 0
             assert (await bench.status()).num_sessions == 0
 
     run(main())
@@ -205,10 +206,10 @@ def test_what_a_later_stage_does_not_know_reaches_the_gateway_through_the_stage_
             link_to_car = await bench.home.link(car.record)
             await link_to_car.send(LoadStage(1, key(OTHER_HALF)))
             await bench.say(replace(bench.opening(), route=hops))
-            assert (tv.compute.num_open, car.compute.num_open) == (1, 1)
+            assert (tv.num_open, car.num_open) == (1, 1)
             bench.home.cut_links("tv", "car")
             await asyncio.sleep(Timing().stall_s + 1)  # the later stage gives it up, nobody having come back
-            assert (tv.compute.num_open, car.compute.num_open) == (1, 0)
+            assert (tv.num_open, car.num_open) == (1, 0)
             (failure,) = await bench.say(a_frame())
             assert isinstance(failure, SessionFailed)
             assert (failure.code, failure.node_id) == ("unknown_session", car.record.node_id)
@@ -242,7 +243,7 @@ def test_a_newer_epoch_keeps_what_is_there_says_where_it_ends_and_repeats_the_to
             (following,) = await bench.say(a_frame(3, TokenIds((token.token,)), epoch=1))
             assert isinstance(following, Token)
             assert (following.epoch, following.position) == (1, 4)
-            assert bench.node.compute.num_open == 1
+            assert bench.node.num_open == 1
 
     run(main())
 
@@ -294,9 +295,9 @@ def test_nothing_brings_back_a_session_that_is_over_but_a_newer_epoch() -> None:
             await bench.say(bench.opening(epoch=3), CloseSession(OURS, 3))
             late = bench.opening(epoch=3), a_frame(epoch=3), bench.opening(epoch=2)
             assert await bench.say(*late) == []
-            assert bench.node.compute.num_open == 0
+            assert bench.node.num_open == 0
             await bench.say(bench.opening(epoch=4))
-            assert bench.node.compute.num_open == 1
+            assert bench.node.num_open == 1
 
     run(main())
 
@@ -352,9 +353,24 @@ def test_idle_stages_make_room_for_another() -> None:
     async def main() -> None:
         async with a_bench(max(weights(HALF), weights(OTHER_HALF)) + 10 * KB) as bench:
             for span in (HALF, OTHER_HALF, HALF):
+                await asyncio.sleep(2)  # what was loaded just now stays until it could be used
                 assert await bench.load(span) == StageLoaded(1, weights(span))
                 assert bench.node.compute.stages == {key(span)}
                 assert [stage.key for stage in (await bench.status()).stages] == [key(span)]
+
+    run(main())
+
+
+def test_a_stage_that_was_just_loaded_is_not_taken_away_by_somebody_who_wants_another_one() -> None:
+    """Two gateways that want different stages in one room would else load them in turn, and use neither."""
+
+    async def main() -> None:
+        async with a_bench(max(weights(HALF), weights(OTHER_HALF)) + 10 * KB) as bench:
+            await bench.load(HALF)
+            failure = await bench.load(OTHER_HALF)
+            assert isinstance(failure, RequestFailed)
+            assert failure.code == "busy"
+            assert bench.node.compute.stages == {key(HALF)}
 
     run(main())
 
@@ -367,6 +383,7 @@ def test_idle_stages_make_room_for_a_cache() -> None:
             await bench.load(HALF)
             await bench.load(WHOLE)
             assert bench.node.compute.stages == {key(HALF), key(WHOLE)}
+            await asyncio.sleep(2)
             assert await bench.serves()
             assert bench.node.compute.stages == {key(WHOLE)}
 
@@ -435,15 +452,17 @@ class Clumsy(TokenFunctionCompute):
             raise ZeroDivisionError("over nothing")
         return await super().load(key)
 
-    async def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
+    async def open(
+        self, cache: CacheKey, context: int, sampling: Sampling, prefix: Prefix | None = None
+    ) -> int:
         if self.stumbles_in_open:
             raise ZeroDivisionError("over nothing")
-        await super().open(cache, context, sampling)
+        return await super().open(cache, context, sampling, prefix)
 
-    async def run(self, step: Step) -> Hidden | Sampled | None:
-        if step.payload == TokenIds((66,)):
+    async def run(self, steps: Sequence[Step]) -> list[StepResult]:
+        if any(step.payload == TokenIds((66,)) for step in steps):
             raise ZeroDivisionError("over nothing")
-        return await super().run(step)
+        return await super().run(steps)
 
 
 def test_an_unexpected_error_fails_one_session_and_the_others_go_on(
@@ -529,9 +548,9 @@ def test_a_session_whose_link_closes_is_kept_for_a_while_and_then_freed() -> Non
             await bench.say(bench.opening(), a_frame())
             await bench.link.close()
             await asyncio.sleep(LINGER_S - 0.1)
-            assert bench.node.compute.num_open == 1
+            assert bench.node.num_open == 1
             await asyncio.sleep(0.7)
-            assert bench.node.compute.num_open == 0
+            assert bench.node.num_open == 0
             assert (await bench.status()).num_sessions == 0
 
     run(main())
@@ -550,10 +569,10 @@ def test_a_session_that_another_gateway_takes_up_in_time_is_kept() -> None:
             await asyncio.sleep(30)
             assert isinstance(token, Token)
             assert [m for m in other.heard if isinstance(m, Token)] == [replace(token, epoch=2**16)]
-            assert bench.node.compute.num_open == 1
+            assert bench.node.num_open == 1
             await link.send(CloseSession(OURS, 0))  # by the gateway before, which has woken up
             await asyncio.sleep(1)
-            assert bench.node.compute.num_open == 1
+            assert bench.node.num_open == 1
             await link.close()
 
     run(main())
@@ -569,9 +588,9 @@ def test_a_session_whose_link_closes_before_its_turn_is_freed_too() -> None:
             await other_link.send(bench.opening(OTHER))
             await other_link.close()
             await asyncio.sleep(1 + LINGER_S + 1)
-            assert bench.node.compute.num_open == 1
+            assert bench.node.num_open == 1
             assert await bench.say(CloseSession(OURS, 0)) == []
-            assert bench.node.compute.num_open == 0
+            assert bench.node.num_open == 0
 
     run(main())
 
@@ -586,9 +605,9 @@ def test_sessions_are_freed_when_their_gateway_is_lost_though_their_link_stays()
             await bench.say(opening)
             bench.home.power_cut("car")
             await asyncio.sleep(1)
-            assert bench.node.compute.num_open == 1
+            assert bench.node.num_open == 1
             await asyncio.sleep(Timing().lost_after_s + LINGER_S)
-            assert bench.node.compute.num_open == 0
+            assert bench.node.num_open == 0
 
     run(main())
 
@@ -654,3 +673,62 @@ def test_a_failure_of_a_session_that_our_own_gateway_gave_up_goes_no_further(
 
     run(main())
     assert caplog.records == []
+
+
+def test_a_frame_that_is_cut_draws_one_token_behind_its_last_row() -> None:
+    async def main() -> None:
+        async with a_bench() as bench:
+            await bench.load()
+            opening = replace(bench.opening(), context=256)
+            ids = tuple(range(200))
+            (token,) = await bench.say(opening, a_frame(payload=TokenIds(ids)))
+            assert isinstance(token, Token)
+            assert token.position == 200
+            whole = reference_tokens(TINY, ids, Sampling(), 1, frozenset())[0]
+            assert (token.token,) == whole
+
+    run(main())
+
+
+def test_hidden_states_of_no_whole_rows_are_refused_though_their_frame_is_cut() -> None:
+    async def main() -> None:
+        async with a_bench() as bench:
+            await bench.load(OTHER_HALF)
+            opening = replace(bench.opening(span=OTHER_HALF), context=256)
+            row = (7).to_bytes(8, "little") + b"\x80\x3f" * 60
+            said = await bench.say(opening, a_frame(payload=Hidden(row * 100 + b"123")))
+            assert [m.code for m in said if isinstance(m, SessionFailed)] == ["shape_mismatch"]
+
+    run(main())
+
+
+def test_a_parked_session_that_is_opened_again_begins_with_an_empty_cache_and_has_only_that() -> None:
+    async def main() -> None:
+        async with a_bench() as bench:
+            await bench.load()
+            await bench.say(bench.opening(), a_frame(), CloseSession(OURS, 0, is_parked=True))
+            status = await bench.status()
+            assert (status.num_sessions, status.parked_bytes) == (0, CACHE_BYTES)
+            await bench.say(bench.opening(epoch=1, known=3))
+            assert await bench.link.receive() == Resume(OURS, 1, 0, 0, 0)
+            status = await bench.status()
+            assert (status.num_sessions, status.parked_bytes) == (1, 0)
+            assert bench.node.compute.num_open == 1
+
+    run(main())
+
+
+def test_a_session_is_parked_in_the_epoch_of_its_closing_alone() -> None:
+    """One of an older epoch was left behind on the way, and one of a newer has another gateway."""
+
+    async def main() -> None:
+        async with a_bench() as bench:
+            await bench.load()
+            await bench.say(bench.opening(epoch=1), a_frame(epoch=1), CloseSession(OURS, 2, is_parked=True))
+            assert (await bench.status()).parked_bytes == 0
+            late = replace(bench.opening(OTHER), epoch=3)
+            await bench.say(late, CloseSession(OTHER, 2, is_parked=True))
+            status = await bench.status()
+            assert (status.num_sessions, status.parked_bytes) == (1, 0)
+
+    run(main())

@@ -14,7 +14,7 @@ from mesh.config import Planning
 from mesh.errors import ChannelClosed
 from mesh.link import Link, open_link, welcome_link
 from mesh.messages import PROTOCOL, Hello, Message
-from mesh.ports import Channel, Compute, Conditions, Library
+from mesh.ports import Channel, Compute, Conditions, Library, Speedometer
 from mesh.roles.node import Node, NodeSettings, Ports
 from mesh.roles.place import Place
 from mesh.roles.worker import Worker
@@ -60,6 +60,11 @@ class VirtualNode:
         return self.node._draining._leaver.worker
 
     @property
+    def num_open(self) -> int:
+        """Caches of sessions that are not over."""
+        return self.compute.num_open - len(self.worker._ledger.parked)
+
+    @property
     def places(self) -> tuple[Place, ...]:
         return self.worker._places.all
 
@@ -99,6 +104,7 @@ class Home:
         spare_bytes: int = 0,
         standby: Standby = Standby.NONE,
         conditions: Conditions | None = None,
+        speedometer: Speedometer | None = None,
     ) -> VirtualNode:
         host = f"10.0.0.{len(self.started) + 1}"
         transport = self.network.transport_at(host)
@@ -114,7 +120,7 @@ class Home:
         )
         discovery = (self.network if has_mdns else IdealNetwork()).discovery_at(host)
         compute = compute or TokenFunctionCompute(TINY)
-        ports = Ports(transport, discovery, compute, library or MemoryLibrary(), conditions)
+        ports = Ports(transport, discovery, compute, library or MemoryLibrary(), conditions, speedometer)
         planning = Planning(standby=standby)
         settings = NodeSettings(memory_bytes, peers, planning=planning, spare_bytes=spare_bytes)
         node = Node(record, listener, ports, settings)
@@ -190,8 +196,8 @@ class Home:
         return {d.record.name: d.state for d in await self.client(viewer).devices()}
 
     def leftovers(self) -> int:
-        """Caches that are still allotted anywhere."""
-        return sum(node.compute.num_open for node in self.nodes.values())
+        """Caches of sessions that are not over, wherever they are."""
+        return sum(node.num_open for node in self.nodes.values())
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from mesh.roles.driver import Driver
 from mesh.types import CacheKey
 from simulator.claims import Invariant
 from simulator.compute import ModelledCompute
@@ -48,7 +49,9 @@ def helper() -> str:
 def test_who_is_about_to_leave_hands_over_and_takes_part_again_when_it_stays(
     kind: FaultKind, helper: str
 ) -> None:
-    asks = (a_request(max_tokens=300), a_request(2, at_s=22.0), a_request(3, at_s=45.0))
+    # The last asks something else: the same again would go where the second has left what it had.
+    anew = a_request(3, at_s=45.0, prompt="What is new?")
+    asks = (a_request(max_tokens=300), a_request(2, at_s=22.0), anew)
     fault = Fault(4.0, kind, (helper,), for_s=30.0)
     result = run_script(a_script(*four(), requests=asks, faults=(fault,), duration_s=60.0))
     assert result.complaints == ()
@@ -106,6 +109,7 @@ class Leaky(ModelledCompute):
 
 def test_a_cache_that_is_left_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simulator.devices.device.ModelledCompute", Leaky)
+    monkeypatch.setattr(Driver, "is_of_use", False)  # else the caches would rightly stay for a while
     asks = (a_request(), a_request(2, at_s=4.0, max_tokens=2000))  # somebody else is still under way
     result = run_script(a_script(*three(ROOMY), requests=asks, duration_s=60.0))
     assert result.verdict is Verdict.BROKEN

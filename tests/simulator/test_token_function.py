@@ -19,7 +19,7 @@ from mesh.errors import (
 )
 from mesh.logic.session import Session
 from mesh.messages import Token
-from mesh.ports import Sampled, Step
+from mesh.ports import Prefix, Sampled, Step
 from mesh.types import (
     CacheKey,
     Digest,
@@ -119,7 +119,7 @@ def test_rows_go_over_the_wire_at_the_models_size(precision: Precision) -> None:
     maths.load(stage)
     named = CacheKey(OURS, stage)
     maths.open(named, 64, GREEDY)
-    size = 4096 * (2 if precision is Precision.INT4 else 4)
+    size = 4096 * (4 if precision is Precision.F32 else 2)
     rows = maths.run(Step(named, 0, TokenIds((1, 2, 3)), sample=True))
     assert isinstance(rows, Hidden)
     assert len(rows.data) == 3 * size == 3 * MIMO.row_bytes(precision)
@@ -296,3 +296,21 @@ def test_a_long_answer_of_a_deep_model_takes_milliseconds() -> None:
     began_s = time.process_time()
     reference_tokens(MIMO, tuple(range(60)), GREEDY, 200, NEVER)
     assert time.process_time() - began_s < 0.05
+
+
+@pytest.mark.parametrize(("wanted", "has"), [(7, 7), (20, 20), (25, 20)])
+def test_a_cache_may_begin_like_another_and_goes_on_with_the_same_rows(wanted: int, has: int) -> None:
+    (part,) = opened((0, 12), sampling=DRAWN)
+    right = part.run(0, TokenIds((*PROMPT, 1, 2)))
+    part.run(0, TokenIds(PROMPT))
+    other = CacheKey(SessionId("f" * 16), part.cache.stage)
+    assert part.maths.open(other, 64, DRAWN, Prefix(part.cache, wanted)) == has
+    rest = TokenIds((*PROMPT, 1, 2)[has:])
+    assert part.maths.run(Step(other, has, rest, sample=True)) == right
+    assert part.run(20, TokenIds((1, 2))) == right  # the source is as it was
+
+
+def test_a_cache_that_is_to_begin_like_one_that_is_not_there_is_empty() -> None:
+    (part,) = opened((0, 12))
+    other, gone = (CacheKey(SessionId(letter * 16), part.cache.stage) for letter in "ab")
+    assert part.maths.open(other, 64, GREEDY, Prefix(gone, 10)) == 0

@@ -45,12 +45,14 @@ from mesh.wire import client_pb2, link_pb2, session_pb2, stage_pb2
 from mesh.wire import values as v
 from mesh.wire.codec import decode, encode
 from mesh.wire.envelope_pb2 import Envelope
+from tests.speeds import SPEED
 
 RECORD = NodeRecord(
     NodeId("1" * 32), "Küche", DeviceClass.FRIDGE, Address("fe80::1", 7070), "home", ProtocolVersion(1, 2), 9
 )
 KEY = StageKey(Digest("a" * 64), Span(3, 17), Precision.INT4)
 STATUS = NodeStatus(300, 200, (ModelRef("tiny", Digest("a" * 64)),), (LoadedStage(KEY, 190),), 2)
+FAST = replace(STATUS, speed=SPEED)
 LEAVING = replace(STATUS, spare_bytes=40, leaving="its battery is at 12 %")
 SAMPLING = Sampling(temperature=0.8, top_k=40, top_p=0.95, min_p=0.05, seed=2**64 - 1)
 SESSION = SessionId("0123456789abcdef")
@@ -63,7 +65,7 @@ PLAN = Plan(ModelRef("tiny", Digest("a" * 64)), Precision.F32, 1024, (PLANNED,),
 RECOVERY = Recovery(("tv", "Küche"), ("car",), 0.25, 0.5, 77, 12)
 SHARE = StageShare(RECORD.node_id, "tv", DeviceClass.TV, Span(0, 30), 95, 300)
 SUMMARY = Summary(
-    "tiny", FinishReason.STOP, (1, 2, 2**32 - 1), 3, 2**64 - 1, 0.25, 12.5, (SHARE,), (RECOVERY,)
+    "tiny", FinishReason.STOP, (1, 2, 2**32 - 1), 3, 2**64 - 1, 0.25, 12.5, (SHARE,), (RECOVERY,), 2
 )
 CHAT = m.ChatRequest(4, "tiny", (ChatMessage("user", "Grüße 🙂"),), 256, SAMPLING, 1.5)
 STARTED = m.Started(SESSION, 3, PLAN, (1, 2**32 - 1))
@@ -76,16 +78,16 @@ EXAMPLES: list[m.Message] = [
     m.HeartbeatReply(),
     m.Goodbye(),
     m.LoadStage(5, KEY),
-    m.StageLoaded(5, 2**40),
-    m.RequestFailed(5, "busy", "full"),
+    m.StageLoaded(5, 2**40, 0.125),
+    m.RequestFailed(5, "busy", "full", 2.5),
     OPENING,
     m.Frame(SESSION, 1, 2, 7, TokenIds((1, 2)), sample=True),
     m.Token(SESSION, 1, 8, 49151),
     m.Resume(SESSION, 1, 2, 30, 40),
     m.ProgressRequest(SESSION, 1, 2),
-    m.Progress(SESSION, 1, 2, 30, 1.25, 0.5),
+    m.Progress(SESSION, 1, 2, 30, 1.25, 0.5, 3),
     m.SessionFailed(SESSION, 1, RECORD.node_id, "position_gap", "a gap", NodeId("2" * 32)),
-    m.CloseSession(SESSION, 1),
+    m.CloseSession(SESSION, 1, is_parked=True),
     replace(CHAT, started=STARTED),
     ROUTED,
     m.Piece(4, "é", (1, 2)),
@@ -103,6 +105,7 @@ VARIANTS: list[m.Message] = [
     m.Hello(ProtocolVersion(2, 7), "", None),
     m.Heartbeat(),
     m.Heartbeat(NodeStatus(0, 0)),
+    m.Heartbeat(FAST),
     m.Heartbeat(replace(STATUS, leaving="")),
     m.Heartbeat(next_s=0.0),
     m.Heartbeat(None, (RECORD,)),
@@ -111,6 +114,10 @@ VARIANTS: list[m.Message] = [
     m.Frame(SESSION, 0, 0, 0, TokenIds(()), sample=False),
     m.Frame(SESSION, 0, 0, 0, Hidden(b""), sample=False),
     m.SessionFailed(SESSION, 0, RECORD.node_id, "internal", ""),
+    m.SessionFailed(SESSION, 0, RECORD.node_id, "busy", "full", retry_after_s=0.0),
+    m.RequestFailed(5, "internal", ""),
+    m.CloseSession(SESSION, 1),
+    replace(OPENING, source=SessionId("f" * 16), shared=70),
     CHAT,
     replace(CHAT, model=None, deadline_s=None),
     replace(CHAT, model="", deadline_s=0.0, messages=()),
@@ -338,3 +345,17 @@ def test_a_known_message_with_a_field_of_a_newer_minor_version_is_read() -> None
     refusal = link_pb2.Refusal(code="busy").SerializeToString() + b"\xc2\x3e\x00"
     assert decode(b"\x12" + bytes([len(refusal)]) + refusal) == m.Refusal("busy", "")
     assert decode(b"\x1a\x03\xc2\x3e\x00") == m.Heartbeat()
+
+
+def test_a_record_of_speed_of_another_version_is_passed_over() -> None:
+    pb = v.status_to_pb(FAST)
+    pb.speed.version += 1
+    assert v.status_from_pb(pb) == STATUS
+
+
+@pytest.mark.parametrize("figure", [0.0, -1.0, math.inf, math.nan])
+def test_a_speed_that_cannot_be_is_refused(figure: float) -> None:
+    pb = v.speed_to_pb(SPEED)
+    pb.prefill_layer_row_s = figure
+    with pytest.raises(ValueError, match="is no speed"):
+        v.speed_from_pb(pb)

@@ -70,7 +70,7 @@ async def work(conditions: VirtualConditions, processor: Processor, seconds: flo
     """Compute without a pause, and tell of every tenth of a second."""
     until_s = now_s() + seconds
     while now_s() < until_s:
-        charge = processor.charge(now_s(), TINY, WHOLE, FrameSize(0, 1, samples=True))
+        charge = processor.charge(now_s(), TINY, WHOLE, (FrameSize(0, 1, samples=True),))
         await asyncio.sleep(charge.ends_s - now_s())
         conditions.worked()
 

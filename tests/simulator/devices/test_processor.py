@@ -9,7 +9,7 @@ import pytest
 from mesh.errors import BadSetting
 from mesh.types import Precision, StageKey
 from simulator.devices.processor import Charge, FixedSpeed, Processor
-from simulator.devices.roofline import FrameSize, StageCost, frame_seconds
+from simulator.devices.roofline import FrameSize, StageCost, batch_seconds
 from simulator.devices.thermal import Heat
 from simulator.profiles import BatteryProfile, device_profile, model_spec
 
@@ -18,11 +18,11 @@ KEY = StageKey(SPEC.digest, SPEC.whole, Precision.INT4)
 DECODE = FrameSize(100, 1, samples=True)
 
 PI = dataclasses.replace(device_profile("raspberry_pi_5"), idle_w=3.0, active_w=12.0)
-FRAME_S = frame_seconds(PI, StageCost.of(SPEC, KEY), DECODE)
+FRAME_S = batch_seconds(PI, StageCost.of(SPEC, KEY), (DECODE,))
 
 
 def charge(processor: Processor, now_s: float, size: FrameSize = DECODE) -> Charge:
-    return processor.charge(now_s, SPEC, KEY, size)
+    return processor.charge(now_s, SPEC, KEY, (size,))
 
 
 def answer(processor: Processor, now_s: float, num_tokens: int) -> tuple[float, float]:
@@ -202,5 +202,9 @@ def test_what_has_no_battery_cannot_be_unplugged() -> None:
 
 def test_a_fixed_speed_takes_the_same_for_everything() -> None:
     fixed = FixedSpeed(0.01)
-    assert fixed.charge(1.0, SPEC, KEY, DECODE) == fixed.charge(1.0, SPEC, KEY, DECODE) == Charge(1.0, 1.01)
+    assert (
+        fixed.charge(1.0, SPEC, KEY, (DECODE,))
+        == fixed.charge(1.0, SPEC, KEY, (DECODE,))
+        == Charge(1.0, 1.01)
+    )
     assert fixed.load_seconds(10**9) == 0.0

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from mesh.errors import ModelNotPulled, UnknownModel
 from mesh.ports import Sampled, Step
 from mesh.store.shelf import ModelStore
 from mesh.types import CacheKey, ChatMessage, Digest, Precision, Sampling, SessionId, Span, StageKey, TokenIds
-from simulator.real.maths import TorchMaths, parts
+from simulator.real.maths import EngineMaths, parts
 from simulator.real.models import FileLibrary, ModelFiles
 from simulator.result import RunResult, Verdict
 from simulator.run import run_script
@@ -64,7 +63,7 @@ def test_two_devices_draw_the_tokens_of_the_undivided_engine(data_dir: Path, fil
     assert real.reference is not None
     prompt = real.prompt_ids(spec, PROMPT)
     expected, _ = real.reference(spec, prompt, Sampling(), 8, real.stop_ids(spec))
-    devices = TorchMaths(files), TorchMaths(files)
+    devices = EngineMaths(files), EngineMaths(files)
     caches: list[CacheKey] = []
     for maths, span in zip(devices, (Span(0, 13), Span(13, 30)), strict=True):
         key = StageKey(spec.digest, span, Precision.INT4)
@@ -82,7 +81,6 @@ def test_two_devices_draw_the_tokens_of_the_undivided_engine(data_dir: Path, fil
         tokens.append(drawn.token)
         start, ids = drawn.position, (drawn.token,)
     assert tuple(tokens) == expected
-    assert torch.get_num_threads() == 1
 
 
 def household() -> Script:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
-from mesh.ports import Sampled, Step
+from mesh.ports import Step, StepResult
 from mesh.spec import ModelSpec
-from mesh.types import CacheKey, Hidden, Precision, Sampling, SessionId, Span, StageKey, TokenIds
+from mesh.types import CacheKey, Precision, Sampling, SessionId, Span, StageKey, TokenIds
 from simulator.devices.processor import Processor
-from simulator.devices.roofline import FrameSize, StageCost, frame_seconds
+from simulator.devices.roofline import FrameSize, StageCost, batch_seconds
 from simulator.library import MemoryLibrary
 from simulator.profiles import device_profile, model_spec
 from simulator.real.clock import now_s, precise_loop, wait_until
@@ -30,7 +31,7 @@ class FixedPace:
     def __init__(self, frame_s: float, load_s: float = 0.0) -> None:
         self.frame_s, self.load_s = frame_s, load_s
 
-    async def frame_until_s(self, step: Step) -> float:
+    async def batch_until_s(self, steps: Sequence[Step]) -> float:
         return now_s() + self.frame_s
 
     async def load_until_s(self, key: StageKey) -> float:
@@ -40,9 +41,9 @@ class FixedPace:
 class SlowCompute(InlineCompute):
     """A machine that takes 20 ms for a frame."""
 
-    async def run(self, step: Step) -> Hidden | Sampled | None:
+    async def run(self, steps: Sequence[Step]) -> list[StepResult]:
         await asyncio.sleep(0.02)
-        return await super().run(step)
+        return await super().run(steps)
 
 
 def step(num_rows: int = 1, start: int = 0) -> Step:
@@ -57,7 +58,7 @@ async def opened(throttle: ThrottledCompute) -> ThrottledCompute:
 
 async def took_s(throttle: ThrottledCompute, one: Step) -> float:
     began_s = now_s()
-    await throttle.run(one)
+    await throttle.run((one,))
     return now_s() - began_s
 
 
@@ -71,7 +72,7 @@ async def test_a_frame_takes_at_least_what_the_pace_says_and_gives_the_same_resu
     await plain.load(KEY)
     await plain.open(CACHE, 256, Sampling())
     assert await took_s(throttle, step()) >= 0.03
-    assert await throttle.run(step()) == await plain.run(step())
+    assert await throttle.run((step(),)) == await plain.run((step(),))
     assert throttle.busy_s >= 0.06
     assert throttle.late_s < 0.01
 
@@ -113,16 +114,16 @@ async def test_a_machine_that_is_too_slow_is_told_of_and_not_slowed_down_further
 async def test_the_pace_of_a_profile_is_that_of_the_virtual_device(num_rows: int) -> None:
     profile = device_profile("watch")
     pace = ProfilePace(Processor(profile, now_s()), MemoryLibrary([TINY]))
-    expected_s = frame_seconds(profile, StageCost.of(TINY, KEY), FrameSize(0, num_rows, samples=True))
+    expected_s = batch_seconds(profile, StageCost.of(TINY, KEY), (FrameSize(0, num_rows, samples=True),))
     before_s = now_s()
-    until_s = await pace.frame_until_s(step(num_rows))
+    until_s = await pace.batch_until_s((step(num_rows),))
     assert before_s + expected_s <= until_s <= now_s() + expected_s
 
 
 async def test_a_fault_slows_down_by_its_factor() -> None:
     processor = Processor(device_profile("watch"), now_s())
     pace = ProfilePace(processor, MemoryLibrary([TINY]))
-    healthy_s = await pace.frame_until_s(step()) - now_s()
+    healthy_s = await pace.batch_until_s((step(),)) - now_s()
     processor.slow_down(10)
     await asyncio.sleep(healthy_s)
-    assert await pace.frame_until_s(step()) - now_s() > 5 * healthy_s
+    assert await pace.batch_until_s((step(),)) - now_s() > 5 * healthy_s

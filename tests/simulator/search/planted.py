@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from mesh.errors import ChannelClosed
-from mesh.ports import Channel, Listener, Sampled, Step
+from mesh.ports import Channel, Listener, Prefix, Sampled, Step
 from mesh.roles.node import Node, NodeSettings, Ports
 from mesh.spec import ModelSpec
 from mesh.types import Address, CacheKey, Hidden, NodeRecord, Sampling, StageKey
@@ -33,10 +33,11 @@ class IgnoresPositions(TokenFunction):
         self._left: dict[StageKey, array[int]] = {}
         """What the last session of each stage left in its cache."""
 
-    def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
-        super().open(cache, context, sampling)
-        if cache.stage in self._left:
+    def open(self, cache: CacheKey, context: int, sampling: Sampling, prefix: Prefix | None = None) -> int:
+        length = super().open(cache, context, sampling, prefix)
+        if cache.stage in self._left and not length:
             self._caches[cache].made = self._left.pop(cache.stage)
+        return length
 
     def close(self, cache: CacheKey) -> None:
         if cache in self._caches:

@@ -1,38 +1,34 @@
-"""The Compute port on torch.
+"""The Compute port over any engine of this process.
 
 Owns two threads: one runs frames, one after the other; one loads weights, so that loading holds up no
-frame. torch is imported on the first of them, because that takes seconds in which the node can already
-be found.
+frame. The engine is made on the first of them, because torch takes seconds to import in which the node can
+already be found.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from importlib import import_module
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TypeVar, cast
 
 from mesh.adapters.disk_library import DiskLibrary
-from mesh.ports import Sampled, Step
-from mesh.types import CacheKey, Hidden, Sampling, StageKey
-
-if TYPE_CHECKING:
-    from mesh.adapters.torch_engine import TorchEngine
+from mesh.engines.engine import Engine
+from mesh.ports import Prefix, Step, StepResult
+from mesh.types import CacheKey, Sampling, StageKey
 
 T = TypeVar("T")
 
 
-class TorchCompute:
+class EngineCompute:
     """The Compute port of this device."""
 
-    def __init__(self, library: DiskLibrary, num_threads: int) -> None:
+    def __init__(self, library: DiskLibrary, make_engine: Callable[[], Engine]) -> None:
         self._library = library
-        self._num_threads = num_threads
         self._runner = ThreadPoolExecutor(1, "compute")
         self._loader = ThreadPoolExecutor(1, "load")
-        self._engine: Future[TorchEngine] = self._runner.submit(self._start)
+        self._engine: Future[Engine] = self._runner.submit(make_engine)
 
     async def load(self, key: StageKey) -> int:
         """Load a span; see the port."""
@@ -43,13 +39,15 @@ class TorchCompute:
         """Free a span; see the port."""
         await self._on(self._runner, lambda engine: engine.unload(key))
 
-    async def open(self, cache: CacheKey, context: int, sampling: Sampling) -> None:
+    async def open(
+        self, cache: CacheKey, context: int, sampling: Sampling, prefix: Prefix | None = None
+    ) -> int:
         """Allot a cache; see the port."""
-        await self._on(self._runner, lambda engine: engine.open(cache, context, sampling))
+        return await self._on(self._runner, lambda engine: engine.open(cache, context, sampling, prefix))
 
-    async def run(self, step: Step) -> Hidden | Sampled | None:
-        """Run one frame; see the port."""
-        return await self._on(self._runner, lambda engine: engine.run(step))
+    async def run(self, steps: Sequence[Step]) -> list[StepResult]:
+        """Run frames; see the port."""
+        return await self._on(self._runner, lambda engine: engine.run(steps))
 
     async def close(self, cache: CacheKey) -> None:
         """Free a cache; see the port."""
@@ -60,7 +58,7 @@ class TorchCompute:
         self._runner.shutdown(wait=False, cancel_futures=True)
         self._loader.shutdown(wait=False, cancel_futures=True)
 
-    async def _on(self, threads: ThreadPoolExecutor, work: Callable[[TorchEngine], T]) -> T:
+    async def _on(self, threads: ThreadPoolExecutor, work: Callable[[Engine], T]) -> T:
         """Do some work on a thread.
 
         Once a token and stage the thread wakes the loop, so it does that in one step: the future of
@@ -87,9 +85,3 @@ class TorchCompute:
 
         threads.submit(task)
         return await done
-
-    def _start(self) -> TorchEngine:
-        # The thread's own setting: OpenMP keeps the number of threads for each thread that asks.
-        import_module("torch").set_num_threads(self._num_threads)
-        engine: TorchEngine = import_module("mesh.adapters.torch_engine").TorchEngine()
-        return engine
