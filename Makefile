@@ -5,7 +5,7 @@ PYTHON ?= python3
 MODEL := smollm2:135m
 VENV := .venv
 
-.PHONY: demo test bench soak check protos clean
+.PHONY: demo test bench bench-large soak check protos clean
 
 # Three devices answer a question.
 demo: $(VENV)/installed
@@ -18,15 +18,22 @@ test: $(VENV)/installed-dev
 	@scripts/check
 	@scripts/test
 
-# Measurements; results go to benchmarks/results/.
+# Measurements; results go to benchmarks/results/. Builds llama.cpp once, into the user's cache: five minutes.
+# Wants a quiet machine of two cores or more.
 bench: $(VENV)/installed
 	@$(VENV)/bin/mesh pull $(MODEL)
+	@$(VENV)/bin/python -m benchmarks.beside_llama_cpp
 	@$(VENV)/bin/python -m benchmarks.split_overhead
 	@$(VENV)/bin/python -m benchmarks.simulator_speed
 	@$(VENV)/bin/python -m benchmarks.failover
 
-# Fifty losses of real agents, thousands of virtual runs under random faults, and the block of flats: about
-# an hour.
+# A model of 7 billion random weights over three devices, beside llama.cpp: 5 GB of disk, 12 GB of memory.
+bench-large: $(VENV)/installed-dev
+	@$(VENV)/bin/mesh pull $(MODEL)
+	@$(VENV)/bin/python -m benchmarks.mimo_shape
+
+# An hour of eight users on real agents, fifty losses of such agents, thousands of virtual runs under random
+# faults, and the block of flats: about two hours.
 soak: $(VENV)/installed-dev
 	@scripts/soak
 
@@ -44,7 +51,7 @@ $(VENV)/bin/python:
 		{ echo "$(PYTHON) is too old: the mesh needs Python 3.11 or newer; try: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt setup.py $(wildcard mesh/engines/native/*.[ch])
 	@echo "setting up $(VENV), which takes about a minute"
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@

@@ -7,45 +7,22 @@ description to benchmarks/results/split_overhead.json.
 
 from __future__ import annotations
 
+import asyncio
 import json
-import platform
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import torch
-
-from mesh.adapters.torch_engine import TorchEngine
-from mesh.model.families import model_spec
-from mesh.model.gguf import GgufFile
-from mesh.ports import Sampled, Step
-from mesh.spec import ModelSpec
+from benchmarks.beside.bare import decode_rate
+from mesh.adapters.disk_library import DiskLibrary
 from mesh.store.shelf import ModelStore
-from mesh.types import CacheKey, Precision, Sampling, SessionId, StageKey, TokenIds
 from nodes.options import DEFAULT_MODEL, default_data_dir
+from simulator.real.machine import describe_machine
 
 NUM_TOKENS = 150
-NUM_PROMPT_TOKENS = 40
 PROMPT = "Tell me a story about a fox."
 RESULTS = Path(__file__).parent / "results" / "split_overhead.json"
-
-
-def bare_engine(path: Path, spec: ModelSpec) -> float:
-    """Tokens a second of the whole model in this process, from the first token to the last."""
-    torch.set_num_threads(1)
-    engine, key = TorchEngine(), StageKey(spec.digest, spec.whole, Precision.INT4)
-    cache = CacheKey(SessionId("bench"), key)
-    engine.load(key, path, spec)
-    engine.open(cache, 1024, Sampling())
-    ids = tuple(range(1000, 1000 + NUM_PROMPT_TOKENS))
-    drawn = engine.run(Step(cache, 0, TokenIds(ids), sample=True))
-    began_s = time.perf_counter()  # noqa: TID251  a benchmark runs on the real clock
-    for _ in range(NUM_TOKENS - 1):
-        assert isinstance(drawn, Sampled)
-        drawn = engine.run(Step(cache, drawn.position, TokenIds((drawn.token,)), sample=True))
-    return (NUM_TOKENS - 1) / (time.perf_counter() - began_s)  # noqa: TID251
 
 
 def three_devices() -> tuple[float, float]:
@@ -61,28 +38,18 @@ def three_devices() -> tuple[float, float]:
 def main() -> None:
     """Measure in turn and write the result."""
     num_rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    path, ref = ModelStore(default_data_dir()).verified(DEFAULT_MODEL)
-    with GgufFile.open(path) as file:
-        spec = model_spec(file, ref.name, ref.digest)
+    store = ModelStore(default_data_dir())
+    path, spec = store.path(DEFAULT_MODEL), asyncio.run(DiskLibrary(store).spec(DEFAULT_MODEL))
     rounds = []
     for _ in range(num_rounds):
-        bare = bare_engine(path, spec)
+        bare = decode_rate(path, spec, NUM_TOKENS)
         split, first_s = three_devices()
         rounds.append({"bare": round(bare, 1), "split": round(split, 1), "first_token_s": round(first_s, 2)})
         print(f"bare {bare:5.1f} tokens/s   three devices {split:5.1f}   ratio {split / bare:.2f}")  # noqa: T201
     ratio = statistics.median(one["split"] / one["bare"] for one in rounds)
     print(f"median ratio {ratio:.2f}")  # noqa: T201
-    machine = {"cpu": _cpu(), "python": platform.python_version(), "torch": torch.__version__}
-    result = {"machine": machine, "rounds": rounds, "median_ratio": round(ratio, 3)}
+    result = {"machine": describe_machine(), "rounds": rounds, "median_ratio": round(ratio, 3)}
     RESULTS.write_text(json.dumps(result, indent=2) + "\n")
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
 
 
 if __name__ == "__main__":

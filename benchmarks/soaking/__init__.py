@@ -1,0 +1,1 @@
+"""What a soak is made of: users, and a watch on memory."""
