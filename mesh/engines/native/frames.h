@@ -61,6 +61,7 @@ typedef struct { /* rows rounded to 8 bits by groups; eight lie together */
     int8_t *quants; /* [rows / 8, groups, 8, 32] */
     float *scales; /* [rows / 8, groups, 8] */
     int32_t *sums; /* of the quants of each group, as the scales lie */
+    float *totals; /* the same as floating point */
 } Rounded;
 
 static inline int64_t padded(int64_t count, int64_t unit) { return (count + unit - 1) / unit * unit; }
@@ -89,7 +90,7 @@ static int64_t scores_bytes(int64_t max_positions) {
 
 static int64_t rounded_bytes(int64_t rows, int64_t width) {
     int64_t filled = padded(rows, TOGETHER);
-    return padded(filled * width, 64) + 2 * padded(filled * (width / GROUP) * 4, 64);
+    return padded(filled * width, 64) + 3 * padded(filled * (width / GROUP) * 4, 64);
 }
 
 int64_t mesh_scratch_bytes(const Stage *s, int64_t rows, int64_t max_positions, int64_t num_threads) {
@@ -103,11 +104,12 @@ static Rounded rounded_at(uint8_t *at, int64_t rows, int64_t width) {
     r.quants = (int8_t *)at;
     r.scales = (float *)(at + padded(filled * width, 64));
     r.sums = (int32_t *)((uint8_t *)r.scales + padded(filled * groups * 4, 64));
+    r.totals = (float *)((uint8_t *)r.sums + padded(filled * groups * 4, 64));
     return r;
 }
 
 static Rounded rows_from(Rounded all, int64_t row, int64_t groups) {
     int64_t at = row / TOGETHER * TOGETHER * groups + row % TOGETHER;
-    Rounded r = {all.quants + at * GROUP, all.scales + at, all.sums + at};
+    Rounded r = {all.quants + at * GROUP, all.scales + at, all.sums + at, all.totals + at};
     return r;
 }

@@ -53,7 +53,7 @@ typedef struct { /* of one kind of processor */
 /* One group of eight rows. */
 static inline Rounded group_of(Rounded rows, int64_t group) {
     const int64_t at = group * TOGETHER;
-    Rounded r = {rows.quants + at * GROUP, rows.scales + at, rows.sums + at};
+    Rounded r = {rows.quants + at * GROUP, rows.scales + at, rows.sums + at, rows.totals + at};
     return r;
 }
 

@@ -13,7 +13,7 @@ INLINE void KIND(tile4)(const uint8_t *block, int64_t groups, Rounded in, const 
             Part scale = KIND(widen)((const uint16_t *)(block + 256) + p * PART_LANES);
             Part minimum = KIND(widen)((const uint16_t *)(block + 288) + p * PART_LANES);
             UNROLL for (int r = 0; r < count; r++) {
-                float factor = in.scales[g * TOGETHER + r], total = (float)in.sums[g * TOGETHER + r];
+                float factor = in.scales[g * TOGETHER + r], total = in.totals[g * TOGETHER + r];
                 Part product = __builtin_convertvector(sums[r].part[p], Part) * scale;
                 product = KIND(fuse)(minimum, KIND(spread)(total), product);
                 out[r].part[p] = KIND(fuse)(product, KIND(spread)(factor), out[r].part[p]);

@@ -77,6 +77,7 @@ static void KIND(round_row)(const float *x, int64_t width, Rounded out, int64_t 
     for (int64_t g = 0; g < groups; g++) {
         int64_t at = (row / TOGETHER * groups + g) * TOGETHER + row % TOGETHER;
         KIND(round_group)(x + g * GROUP, out.quants + at * GROUP, out.scales + at, out.sums + at);
+        out.totals[at] = (float)out.sums[at];
     }
 }
 

@@ -32,8 +32,8 @@ INLINE Part KIND(load_part)(const float *at) {
 INLINE void KIND(store_part)(float *at, Part x) { memcpy(at, &x, sizeof x); }
 
 INLINE Part KIND(spread)(float x) {
-    Part zero = {0};
-    return zero + x;
+    const Part zero = {0};
+    return x - zero; /* which compilers leave out, unlike the addition of 0 */
 }
 
 INLINE Floats KIND(load)(const float *at) {
