@@ -8,8 +8,8 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 KERNELS = Path("mesh/engines/native")
-# Contracting is spelled out in the source: the same bits on every processor rest on that. Loops that are written
-# in vectors already are spoilt where the compiler joins their scalars to others.
+# Contracting is spelled out in the source: the same bits on every processor rest on that. Loops that are
+# written in vectors already are spoilt where the compiler joins their scalars to others.
 FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-tree-slp-vectorize", "-Wno-psabi"]
 THREADS = ["-pthread"] if os.name == "posix" else []
 
