@@ -23,6 +23,7 @@ from mesh.types import NodeId, NodeRecord, Plan
 
 _PAUSE_S = 0.05  # before a route is opened anew that has just failed; doubled each time
 _LONGEST_PAUSE_S = 1.0
+_TO_SAY_S = 0.2  # before the client's patience ends: what is missing has to be said in time
 _LOOK_S = 0.1  # at least between two looks whether a route is possible by now
 _REFUSALS_TO_LET_GO = 5  # two answers that hold what the other one waits for would wait to their end
 
@@ -139,7 +140,7 @@ class Routes:
     def _until_s(self) -> float:
         """So long routes are tried, and devices waited for, without a token."""
         if self._order.until_s is not None:
-            return self._order.until_s - _PAUSE_S
+            return self._order.until_s - _TO_SAY_S
         return self._heard_s + self._stall_s
 
     async def _mended(self, interruption: Interruption) -> Plan:
@@ -153,7 +154,8 @@ class Routes:
                     raise interruption.error from None  # it never began: say what is in the way
                 if now_s() >= until_s:
                     raise
-            await asyncio.sleep(_LOOK_S)  # at thousands of devices something changes all the time
+            # At thousands of devices something changes all the time.
+            await asyncio.sleep(max(0.0, min(_LOOK_S, until_s - now_s())))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(min(until_s, now_s() + _LONGEST_PAUSE_S)):
                     await self._changed.wait()
