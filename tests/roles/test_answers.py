@@ -146,12 +146,15 @@ def test_stages_are_freed_when_their_gateway_loses_power_and_no_client_turns_to_
     run(main())
 
 
+@pytest.mark.parametrize("deadline_s", [4.48, 5.0])  # of the first, one look falls into the last tenth
 @pytest.mark.parametrize("victim", ["phone", "car", "tv"])
-def test_a_device_lost_where_nobody_has_room_is_told_in_time_after_all_its_tokens(victim: str) -> None:
+def test_a_device_lost_where_nobody_has_room_is_told_in_time_after_all_its_tokens(
+    victim: str, deadline_s: float
+) -> None:
     async def main() -> None:
         async with a_home(**SPLIT_IN_THREE, hub=0) as home:
             received: list[int] = []
-            answer = home.client("hub").chat(LONG, max_tokens=1000, deadline_s=5.0)
+            answer = home.client("hub").chat(LONG, max_tokens=1000, deadline_s=deadline_s)
 
             async def read() -> None:
                 async for piece in answer:
@@ -165,7 +168,8 @@ def test_a_device_lost_where_nobody_has_room_is_told_in_time_after_all_its_token
             ):
                 await read()
             assert len(received) >= 5
-            assert 4.9 < asyncio.get_running_loop().time() - asked_s <= 5
+            told_s = asyncio.get_running_loop().time() - asked_s
+            assert deadline_s - 0.3 < told_s <= deadline_s
             await asyncio.sleep(2)
             survivors = [n.num_open for name, n in home.nodes.items() if name != victim]
             assert survivors == [0, 0, 0]
