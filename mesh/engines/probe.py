@@ -20,6 +20,7 @@ import numpy as np
 from mesh.engines.copying import copy_rate
 from mesh.engines.engine import Engine
 from mesh.errors import MeshError
+from mesh.model.bf16 import narrow
 from mesh.ports import Prefix, Step
 from mesh.spec import ModelSpec
 from mesh.types import (
@@ -181,4 +182,4 @@ def _payload(spec: ModelSpec, span: Span, num_rows: int) -> Payload:
     if spec.is_first(span):
         return TokenIds(tuple(rng.integers(0, spec.vocab_size, num_rows).tolist()))
     rows = rng.standard_normal((num_rows, spec.hidden_size), np.float32)
-    return Hidden((rows.view(np.uint32) >> np.uint32(16)).astype("<u2").tobytes())
+    return Hidden(narrow(rows).tobytes())

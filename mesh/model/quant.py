@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mesh.model.bf16 import widen
 from mesh.model.blocks import Bytes as Bytes  # both are part of this module's signatures
 from mesh.model.blocks import Floats as Floats
 from mesh.model.blocks import unpack
@@ -56,7 +57,7 @@ def dequantise(raw: Bytes, kind: TensorType, shape: tuple[int, ...]) -> Floats:
         case TensorType.F16:
             weights = raw.view("<f2").astype(np.float32)
         case TensorType.BF16:
-            weights = (raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
+            weights = widen(raw.view("<u2"))
         case _:
             weights = unpack(raw, kind).weights()
     return weights.reshape(shape)

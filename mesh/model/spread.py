@@ -13,7 +13,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -126,15 +125,9 @@ class SpreadTable:
         return _product(hidden, self._matrix).to(torch.float32)
 
 
-def to_float16(numbers: Floats) -> NDArray[np.float16]:
-    """Narrow scales and minima; what float16 cannot hold becomes infinite."""
-    with np.errstate(over="ignore"):
-        return numbers.astype(np.float16)
-
-
 def _column(numbers: Floats, placement: Placement) -> Tensor:
     """Return [out, groups, 1] float16."""
-    return torch.from_numpy(to_float16(numbers))[..., None].to(placement.device)
+    return torch.from_numpy(numbers.astype(np.float16))[..., None].to(placement.device)
 
 
 def _product(rows: Tensor, matrix: Matrix) -> Tensor:

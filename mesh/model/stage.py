@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mesh.errors import ContextExceeded, NotFinite, ShapeMismatch
+from mesh.errors import NotFinite, ShapeMismatch
 from mesh.model.attention import Rotary, blocks, joined
 from mesh.model.checkpoint import open_checkpoint
+from mesh.model.edges import DAMAGED, check_context, check_ids, not_finite
 from mesh.model.kv_cache import KvCache
 from mesh.model.layers import Batch, Frame
 from mesh.model.placement import ON_PROCESSOR, Form, Placement, row_type
@@ -24,7 +25,6 @@ from mesh.model.weights import Weights, load_weights
 from mesh.spec import ModelSpec
 from mesh.types import Precision, Span
 
-_DAMAGED = "the model's file or the input of that layer may be damaged: pull the model again"
 _TOO_LARGE = "they may be beyond 65,504, where this device's float16 ends: use --engine auto"
 
 
@@ -94,11 +94,7 @@ class Stage:
 
     def new_cache(self, context: int) -> KvCache:
         """Allot the keys and values of a session; raise ContextExceeded beyond what the model knows."""
-        if context > self.spec.context_length:
-            raise ContextExceeded(
-                f"a context of {context} positions is beyond the {self.spec.context_length} "
-                f"of {self.spec.name}; ask for less"
-            )
+        check_context(self.spec, context)
         self._rotary.reserve(context)
         with torch.inference_mode():
             return KvCache(self.spec, self.span, self.precision, context, self._placement)
@@ -172,10 +168,8 @@ class Stage:
         """Find the layer by computing the frame again."""
         states = enumerate(self._layer_by_layer([run]), self.span.start)
         bad = [index for index, hidden in states if not hidden.isfinite().all()]
-        return NotFinite(
-            f"layer {min(bad, default=self.span.end - 1)} of {self.spec.name} made numbers that are none, in "
-            f"positions from {run.start} on; {_DAMAGED if self._dtype != torch.float16 else _TOO_LARGE}"
-        )
+        advice = DAMAGED if self._dtype != torch.float16 else _TOO_LARGE
+        return not_finite(self.spec, min(bad, default=self.span.end - 1), run.start, advice)
 
     def _layer_by_layer(self, runs: Sequence[Run]) -> Iterator[Tensor]:
         """Yield the hidden states of all rows [tokens, hidden] after each layer, where the stage lives."""
@@ -214,9 +208,7 @@ class Stage:
         if rows.ndim != 1 or rows.dtype != torch.int64 or rows.shape[0] == 0:
             raise ShapeMismatch(f"token ids of shape {list(rows.shape)} {rows.dtype}; wanted [tokens] int64")
         low, high = (int(edge) for edge in rows.aminmax())
-        if low < 0 or high >= self.spec.vocab_size:
-            wrong = low if low < 0 else high
-            raise ShapeMismatch(f"token id {wrong} is outside the vocabulary of {self.spec.vocab_size}")
+        check_ids(self.spec, low, high)
 
     def _check_hidden(self, hidden: Tensor) -> None:
         size = self.spec.hidden_size

@@ -15,6 +15,7 @@ from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,6 @@ LANES = 16
 """Rows of a block of a matrix, keys of a block of the cache."""
 BLOCK_BYTES = {4: 256 + 32 + 32, 8: 512 + 32}
 """Bytes of a block of 16 rows by 32 columns, by the bits of its quants."""
-
-Array = NDArray[np.generic]
 
 
 class Kind(IntEnum):
@@ -104,6 +103,14 @@ class Frame(Structure):
     )
 
 
+class Head(NamedTuple):
+    """What makes scores of hidden states."""
+
+    norm: int
+    """Address of the final norm's weights."""
+    table: Matrix
+
+
 class Kernels:
     """The loaded library."""
 
@@ -141,17 +148,23 @@ class Kernels:
         self._forward(frame, self.kind)
 
     def logits(
-        self, stage: Stage, head: Matrix, norm: Array, hidden: NDArray[np.float32], num_threads: int
+        self,
+        stage: Stage,
+        head: Head,
+        hidden: NDArray[np.float32],
+        scratch: int,
+        num_threads: int,
     ) -> NDArray[np.float32]:
-        """Score rows [rows, hidden] float32 against a table: [rows, padded vocabulary] float32."""
+        """Score rows [rows, hidden] float32 against a table: [rows, padded vocabulary] float32.
+
+        `scratch` is the address of as many bytes as `scratch_bytes` says for the rows, without positions.
+        """
         hidden = np.ascontiguousarray(hidden)
-        scores = np.empty((len(hidden), head.num_rows), np.float32)
-        scratch = np.empty(8 * (len(hidden) + 8) * stage.hidden + 1024, np.uint8)
+        scores = np.empty((len(hidden), head.table.num_rows), np.float32)
         sizes = (c_int64 * 2)(len(hidden), num_threads)
         self._logits(
-            stage, head, norm.ctypes.data, hidden.ctypes.data, scores.ctypes.data, sizes, scratch.ctypes.data,
-            self.kind,
-        )  # fmt: skip
+            stage, head.table, head.norm, hidden.ctypes.data, scores.ctypes.data, sizes, scratch, self.kind
+        )
         return scores
 
     def embed(self, table: Matrix, ids: NDArray[np.int64]) -> NDArray[np.float32]:

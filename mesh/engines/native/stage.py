@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesh.engines.native.cache import KvCache
-from mesh.engines.native.kernels import Frame, Kernels, Layer, Matrix, Segment
+from mesh.engines.native.kernels import Frame, Head, Kernels, Layer, Matrix, Segment
 from mesh.engines.native.kernels import Stage as StageStruct
 from mesh.engines.native.packing import Packed
 from mesh.engines.native.packs import Packs
 from mesh.engines.native.parts import Part, read_layer, read_norm, read_table
 from mesh.engines.native.rotary import Rotary
-from mesh.errors import ContextExceeded, ShapeMismatch
+from mesh.errors import ShapeMismatch
 from mesh.model.checkpoint import open_checkpoint
+from mesh.model.edges import check_context, check_ids
 from mesh.model.families import EMBEDDING, FINAL_NORM, check_tensors, head_name
 from mesh.spec import ModelSpec
 from mesh.types import Span, StageKey
@@ -42,6 +43,11 @@ class Run:
     cache: KvCache
     start: int
     hidden: Rows
+
+    @property
+    def num_rows(self) -> int:
+        """Positions by which it takes its session further."""
+        return len(self.hidden)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,7 @@ class Stage:
         self._layers = (Layer * span.num_layers)(*(_layer(spec, part) for part in weights.layers))
         self._struct = _stage_struct(spec, span, self._layers)
         self._embedding = _table(spec, weights.embedding)
-        self._head = _table(spec, weights.head)
+        self._head = _head(spec, weights)
         self._scratch = np.empty(0, np.uint8)
 
     @classmethod
@@ -107,11 +113,7 @@ class Stage:
 
     def new_cache(self, context: int) -> KvCache:
         """Allot the keys and values of a session; raise ContextExceeded beyond what the model knows."""
-        if context > self.spec.context_length:
-            raise ContextExceeded(
-                f"a context of {context} positions is beyond the {self.spec.context_length} "
-                f"of {self.spec.name}; ask for less"
-            )
+        check_context(self.spec, context)
         self._rotary.reserve(context)
         return KvCache(self.spec, self.span, context)
 
@@ -119,10 +121,7 @@ class Stage:
         """Look up tokens: [tokens, hidden]; raise ShapeMismatch for one outside the vocabulary."""
         if self._embedding is None:
             raise ShapeMismatch(f"span {self.span} takes hidden states, not tokens")
-        low, high = int(ids.min()), int(ids.max())
-        if low < 0 or high >= self.spec.vocab_size:
-            wrong = low if low < 0 else high
-            raise ShapeMismatch(f"token id {wrong} is outside the vocabulary of {self.spec.vocab_size}")
+        check_ids(self.spec, int(ids.min()), int(ids.max()))
         return self._kernels.embed(self._embedding, ids)
 
     def forward(self, runs: Sequence[Run], num_threads: int) -> list[int | None]:
@@ -132,8 +131,8 @@ class Stage:
         afterwards `Run.hidden` is what the next stage takes, each number one of bf16. Caches are of different
         sessions, and their lengths are not changed.
         """
-        bad_rows = [np.zeros(len(run.hidden), np.int32) for run in runs]
-        for call in _calls([len(run.hidden) for run in runs]):
+        bad_rows = [np.zeros(run.num_rows, np.int32) for run in runs]
+        for call in _calls([run.num_rows for run in runs]):
             self._call([(runs[index], rows, bad_rows[index]) for index, rows in call], num_threads)
         return [self._first_bad(bad) for bad in bad_rows]
 
@@ -142,10 +141,10 @@ class Stage:
 
         Raises ShapeMismatch on a stage that is not the last.
         """
-        norm = self._weights.final_norm
-        if self._head is None or norm is None:
+        if self._head is None:
             raise ShapeMismatch(f"span {self.span} has no output head; only the last stage of a model has")
-        scores = self._kernels.logits(self._struct, self._head, norm["norm"], hidden, num_threads)
+        scratch = self._scratch_for(len(hidden), 0, num_threads)
+        scores = self._kernels.logits(self._struct, self._head, hidden, scratch, num_threads)
         return scores[:, : self.spec.vocab_size]
 
     def _call(self, some: Sequence[tuple[Run, slice, NDArray[np.int32]]], num_threads: int) -> None:
@@ -243,6 +242,13 @@ def _matrix(blocks: NDArray[np.generic], num_columns: int, num_rows: int) -> Mat
     """Wrap a matrix whose size tells its bits."""
     bits = 4 if blocks.nbytes < num_rows * num_columns else 8
     return Packed(blocks.view(np.uint8), num_columns, bits).matrix
+
+
+def _head(spec: ModelSpec, weights: _Weights) -> Head | None:
+    table = _table(spec, weights.head)
+    if table is None or weights.final_norm is None:
+        return None
+    return Head(weights.final_norm["norm"].ctypes.data, table)
 
 
 def _table(spec: ModelSpec, part: Part | None) -> Matrix | None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesh.engines.native.cache import KvCache
-from mesh.engines.native.kernels import Kernels, Kind, load_kernels
+from mesh.engines.native.kernels import Head, Kernels, Kind, load_kernels
 from mesh.engines.native.kernels import Stage as StageStruct
 from mesh.engines.native.packing import Packed
 from mesh.engines.native.stage import Run, Stage
@@ -146,4 +146,7 @@ def product(packed: Packed, rows: Floats, kind: Kind | None = None) -> Floats:
     """Norm rows and multiply them with a matrix of any bits, as the output head does."""
     stage = StageStruct(hidden=packed.num_columns, epsilon=1e-5)
     ones = np.ones(packed.num_columns, np.float32)
-    return kernels(kind).logits(stage, packed.matrix, ones, rows, 1)
+    built = kernels(kind)
+    scratch = np.empty(built.scratch_bytes(stage, len(rows), 0, 1), np.uint8)
+    head = Head(ones.ctypes.data, packed.matrix)
+    return built.logits(stage, head, rows, scratch.ctypes.data, 1)

@@ -12,6 +12,7 @@ import pytest
 from mesh.engines.native.engine import NativeEngine
 from mesh.engines.native.kernels import Kind
 from mesh.errors import ModelCorrupt, NotFinite
+from mesh.model.bf16 import narrow
 from mesh.model.quant import Floats
 from mesh.ports import Step, StepResult
 from mesh.spec import ModelSpec
@@ -23,12 +24,12 @@ NAN_OR_INFINITE = pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
 
 
 def spoil(path: Path, name: str, at: int, number: float) -> None:
-    """Overwrite a float16 inside a tensor's bytes."""
+    """Overwrite a number inside a tensor's bytes: a float32 where it has such, else a block's float16."""
     reader = gguf.GGUFReader(path, "r+")
     (tensor,) = (tensor for tensor in reader.tensors if tensor.name == name)
-    tensor.data.reshape(-1).view(np.uint8)[at : at + 2] = np.frombuffer(
-        np.float16(number).tobytes(), np.uint8
-    )
+    is_plain = tensor.tensor_type is gguf.GGMLQuantizationType.F32
+    damage = np.array([number], np.float32 if is_plain else np.float16).view(np.uint8)
+    tensor.data.reshape(-1).view(np.uint8)[at : at + len(damage)] = damage
     reader.data.flush()
 
 
@@ -38,7 +39,7 @@ def spoil(path: Path, name: str, at: int, number: float) -> None:
     [
         ("blk.1.attn_k.weight", 0),
         ("blk.1.ffn_down.weight", 20 * 7 + 2),
-        ("blk.0.attn_q.bias", 2),
+        ("blk.0.attn_q.bias", 4),
         ("token_embd.weight", 34 * 3),
     ],
 )
@@ -93,7 +94,7 @@ class Sessions:
 
     def run(self, **rows: Floats) -> list[StepResult]:
         """Run hidden states of bf16 numbers from the beginning, session by session."""
-        data = {name: (some.view(np.uint32) >> np.uint32(16)).astype("<u2") for name, some in rows.items()}
+        data = {name: narrow(some) for name, some in rows.items()}
         return self.engine.run(
             [Step(self.key(name), 0, Hidden(some.tobytes()), sample=True) for name, some in data.items()]
         )
