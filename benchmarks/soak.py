@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import click
@@ -36,6 +36,8 @@ _LOOK_S = 1.0
 _TELL_S = 60.0
 _SETTLE_S = 15.0  # until what was given up is freed everywhere, and everybody was told
 _LONGEST_WARM_S = 300.0
+_WARM_ANSWERS = 80  # or given up: ten of each user; a busy machine may take longer for them
+_NEVER_WARM = 3  # times as long as asked for: hardly anybody is answered
 
 
 @dataclass(slots=True)
@@ -47,16 +49,21 @@ class Soaked:
     """Of each agent."""
     left: list[str] = field(default_factory=list)
     """What was held when all was over."""
-    warm_s: float = 0.0
+    warm_s: float | None = None
+    """When everything had been used that is used at all; None: not yet."""
 
     def growths(self) -> dict[str, Growth]:
-        """How each agent's memory went."""
+        """How each agent's memory went since it was warm."""
+        if self.warm_s is None:
+            return {}
         return {name: growth(samples, self.warm_s) for name, samples in self.samples.items()}
 
     def complaints(self) -> list[str]:
         """A line for everything that does not hold; none where all does."""
         lines = [f"an answer failed: {error}" for error in dict.fromkeys(self.tally.errors)]
         lines += [f"left over: {what}" for what in self.left]
+        if self.warm_s is None:
+            lines.append(f"too few answers to warm up: {self.tally.num_ended} of {_WARM_ANSWERS}")
         for name, one in self.growths().items():
             if not one.is_flat:
                 lines.append(f"{name}'s memory grew by {one.share:.1%}")
@@ -64,18 +71,29 @@ class Soaked:
 
 
 async def soak(seconds: float, seed: int) -> Soaked:
-    """Let everybody ask for so long, then look what is left; raises what keeps agents from starting."""
+    """Let everybody ask for so long, then look what is left; raises what keeps agents from starting.
+
+    It takes longer where the machine is slow to warm up.
+    """
     data_dir = default_data_dir()
     setting = MeshSetting(data_dir, DEFAULT_MODEL, num_devices=2, num_users=_ROOM)
-    soaked = Soaked(warm_s=min(seconds / 3, _LONGEST_WARM_S))
+    least_warm_s = min(seconds / 3, _LONGEST_WARM_S)
+    soaked = Soaked()
     async with mesh_home(setting, LOOPBACK) as home:
         users = await _users(setting, seed, soaked.tally)
         began_s = now_s()
         async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(_watch(home, soaked, began_s))
+            watching = tasks.create_task(_watch(home, soaked, began_s, least_warm_s))
+
+            def goes_on() -> bool:
+                age_s = now_s() - began_s
+                if soaked.warm_s is None:
+                    return age_s < _NEVER_WARM * seconds
+                return age_s < soaked.warm_s + seconds - least_warm_s
+
             async with asyncio.TaskGroup() as asking:
                 for user in users:
-                    asking.create_task(_ask(user, home, began_s + seconds))
+                    asking.create_task(_ask(user, home, goes_on))
             watching.cancel()
         soaked.left = await _left(home)
     return soaked
@@ -87,14 +105,11 @@ async def _users(setting: MeshSetting, seed: int, tally: Tally) -> list[User]:
     return [User(Wishes(codec, rng), setting.model, tally) for rng in generators]
 
 
-async def _ask(user: User, home: MeshHome, until_s: float) -> None:
-    await user.run(
-        lambda: mesh.connect(str(home.door), mesh=home.mesh_name),
-        lambda: now_s() < until_s,
-    )
+async def _ask(user: User, home: MeshHome, goes_on: Callable[[], bool]) -> None:
+    await user.run(lambda: mesh.connect(str(home.door), mesh=home.mesh_name), goes_on)
 
 
-async def _watch(home: MeshHome, soaked: Soaked, began_s: float) -> None:
+async def _watch(home: MeshHome, soaked: Soaked, began_s: float, least_warm_s: float) -> None:
     """Look at the agents' memory until cancelled; raise InternalError where one has ended."""
     told_s = began_s
     while True:
@@ -103,9 +118,12 @@ async def _watch(home: MeshHome, soaked: Soaked, began_s: float) -> None:
             agent.check()
             sample = Sample(now_s() - began_s, agent.resident_bytes)
             soaked.samples.setdefault(agent.name, []).append(sample)
+        age_s = now_s() - began_s
+        if soaked.warm_s is None and age_s >= least_warm_s and soaked.tally.num_ended >= _WARM_ANSWERS:
+            soaked.warm_s = age_s
         if now_s() - told_s >= _TELL_S:
             told_s = now_s()
-            click.echo(f"{now_s() - began_s:6.0f} s  {_line(soaked)}")
+            click.echo(f"{age_s:6.0f} s  {_line(soaked)}")
 
 
 def _line(soaked: Soaked) -> str:

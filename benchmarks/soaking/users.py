@@ -52,6 +52,11 @@ class Tally:
     """Refusals that said when to come again."""
     errors: list[str] = field(default_factory=list)
 
+    @property
+    def num_ended(self) -> int:
+        """Questions that are over, and did not fail."""
+        return self.num_answers + self.num_given_up
+
 
 class Wishes:
     """One user's questions, one after the other."""

@@ -136,7 +136,7 @@ def test_every_answer_ends_within_its_deadline(result: RunResult) -> None:
 def test_answers_go_on_after_losses(result: RunResult) -> None:
     errors = [record.error for record in result.requests if record.error]
     assert result.requests[-1].is_answered
-    assert result.figures.num_answered > len(result.requests) / 2, errors
+    assert result.figures.num_answered >= len(result.requests) / 3, errors
     assert result.figures.num_recoveries > 0
 
 

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import psutil
 import pytest
@@ -95,7 +96,8 @@ def test_a_pause_and_a_block_make_an_answer_wait_and_no_longer() -> None:
     times_s = record.token_times_s
     gaps_s = sorted(later - before for before, later in pairwise(times_s))
     assert gaps_s[-2] > 0.3
-    assert gaps_s[-3] < 0.3
+    assert median(gaps_s) < 0.1
+    assert gaps_s[-1] < 3
     assert agents() == []
 
 
