@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from mesh.config import Timing
-from mesh.errors import ChannelClosed, MeshError, NodeLeaving, PeerUnreachable
+from mesh.errors import ChannelClosed, MeshError, ModelNotPulled, NodeLeaving, PeerUnreachable
 from mesh.gateways import Gateways, Reached, nobody_answers
 from mesh.link import Link
 from mesh.logic.account import Account
@@ -24,6 +24,7 @@ from mesh.messages import ClientRequest, Heartbeat, HeartbeatReply, Message, Req
 from mesh.now import now_s
 from mesh.types import NodeId
 
+_CANNOT = (NodeLeaving, ModelNotPulled)  # and it will say so again
 _GONE = (PeerUnreachable, ChannelClosed, NodeLeaving)  # this gateway cannot, another may
 
 
@@ -125,6 +126,10 @@ class Conversation:
                 return await reply(at.link, self._patience)
             except _GONE as error:
                 await self._turn(at, error)
+            except ModelNotPulled as error:
+                if not self._account.is_interrupted:
+                    raise  # of the gateway that was meant: its owner can mend that
+                await self._turn(at, error)
 
     def heard(self) -> None:
         """Text has come: who failed before it may be tried again should this gateway fail too."""
@@ -171,7 +176,7 @@ class Conversation:
     def _note_failure(self, at: Reached, error: MeshError) -> None:
         """A broken link says little of the gateway at its other end, so that may be dialled once more."""
         node_id = at.record.node_id
-        if _is_silence(error) or isinstance(error, NodeLeaving) or node_id in self._failed:
+        if _is_silence(error) or isinstance(error, _CANNOT) or node_id in self._failed:
             self._gone[node_id] = None
         self._failed[node_id] = at.record.name
 

@@ -6,7 +6,6 @@ this package), so that a change of any has it measured anew. A file that cannot 
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from mesh.adapters.processor import processor_name
 from mesh.store.files import disk_errors, write_atomically
 from mesh.store.lock import locked
 from mesh.types import SPEED_VERSION, SpeedRecord
@@ -44,15 +44,6 @@ class _Entry:
 def fingerprint(engine: str, kind: str, num_threads: int) -> Fingerprint:
     """Return that of an engine on this device."""
     return Fingerprint(processor_name(), engine, kind, num_threads, version("ambient-mesh"))
-
-
-def processor_name() -> str:
-    """What the system calls this device's processor; empty where it does not say."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
 
 
 def kept_speed(data_dir: Path, measured_with: Fingerprint) -> SpeedRecord | None:

@@ -11,6 +11,7 @@ from mesh.client import Answer
 from mesh.errors import (
     Busy,
     DeadlineExceeded,
+    ModelNotPulled,
     NodeLeaving,
     PeerUnreachable,
     StageLost,
@@ -303,6 +304,27 @@ def test_a_gateway_about_to_leave_that_is_the_only_one_says_so() -> None:
             with pytest.raises(NodeLeaving, match="tv is about to leave"):
                 await mesh.client().chat("?").text()
             assert len(mesh["tv"].chats) == 1
+
+    run(main())
+
+
+def test_another_gateway_that_has_not_the_model_is_passed_over() -> None:
+    async def main() -> None:
+        nameless = RequestFailed(1, ModelNotPulled.code, "phone has another file of tiny")
+        async with a_mesh(tv=[[ROUTED, TO, Die()]], phone=[[nameless]], car=[REST]) as mesh:
+            assert await mesh.client().chat("?").text() == "Tokyo"
+            assert len(mesh["phone"].chats) == 1
+
+    run(main())
+
+
+def test_where_the_gateway_that_is_asked_has_not_the_model_its_owner_is_told() -> None:
+    async def main() -> None:
+        failed = RequestFailed(1, ModelNotPulled.code, "pull it")
+        async with a_mesh(tv=[[failed]], phone=[REST]) as mesh:
+            with pytest.raises(ModelNotPulled, match="pull it"):
+                await mesh.client().chat("?").text()
+            assert mesh["phone"].asked == []
 
     run(main())
 

@@ -1,1 +1,1 @@
-"""The only code that touches the real world: gRPC, mDNS, torch."""
+"""The only code that touches the real world: gRPC, mDNS, the disk, the device."""

@@ -55,7 +55,7 @@ def engine_maker(name: EngineName, num_threads: int) -> Callable[[], Engine]:
         raise BadSetting("the native kernels were not built; install a C compiler, then the package anew")
     if name.card:
         _check_card(name.card)
-        return partial(make_on_card, name.card, num_threads)
+        return partial(make_torch, num_threads, name.card)
     if name is EngineName.TORCH:
         return lambda: make_torch(num_threads)
     if not available():
@@ -91,29 +91,20 @@ def make_native(num_threads: int) -> NativeEngine:
     return NativeEngine(load_kernels(), num_threads)
 
 
-def make_torch(num_threads: int) -> Engine:
-    """Return the engine on torch; to be called on the thread that runs it, for that has so many threads."""
-    _set_threads(num_threads)
-    engine: Engine = import_module("mesh.engines.torch_engine").TorchEngine()
-    return engine
+def make_torch(num_threads: int, card: Card | None = None) -> Engine:
+    """Return the engine on torch, on a usable graphics card or else on the processor.
 
-
-def make_on_card(card: Card, num_threads: int) -> Engine:
-    """Return the engine on torch on a graphics card that is usable."""
-    _set_threads(num_threads)
-    engine: Engine = import_module("mesh.engines.torch_engine").TorchEngine(placement_on(card))
+    To be called on the thread that runs it: OpenMP keeps the number of threads for each that asks.
+    """
+    import_module("torch").set_num_threads(num_threads)
+    where = [placement_on(card)] if card else []
+    engine: Engine = import_module("mesh.engines.torch_engine").TorchEngine(*where)
     return engine
 
 
 def make_best_torch(num_threads: int) -> Engine:
     """Return the engine on torch, on the best graphics card or else on the processor."""
-    cards = usable()
-    return make_on_card(cards[0], num_threads) if cards else make_torch(num_threads)
-
-
-def _set_threads(num_threads: int) -> None:
-    # OpenMP keeps the number of threads for each thread that asks.
-    import_module("torch").set_num_threads(num_threads)
+    return make_torch(num_threads, next(iter(usable()), None))
 
 
 class BestEngine:

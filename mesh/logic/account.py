@@ -58,7 +58,8 @@ class Account:
         self._routed: Routed | None = None
         self._held: Routed | None = None
         self._pause: _Pause | None = None
-        self._is_interrupted = False
+        self.is_interrupted = False
+        """Whether a gateway was lost: from then on another one is asked to go on."""
         self._num_told = 0
         self._used_epoch = 0
         """Epochs below its end may have been used by the gateways that were asked."""
@@ -90,7 +91,7 @@ class Account:
     def asks(self, gateway: str, now_s: float) -> ChatRequest:
         """Return the request for a gateway; raise DeadlineExceeded where its time is over."""
         self._gateway, self._num_told = gateway, 0
-        if not self._is_interrupted:
+        if not self.is_interrupted:
             return self._request
         left_s = self.left_s(now_s)
         if left_s is not None and left_s <= 0:
@@ -99,7 +100,7 @@ class Account:
 
     def lost(self, gateway: str, now_s: float) -> None:
         """The gateway of that name was found to be gone."""
-        self._is_interrupted = True
+        self.is_interrupted = True
         self._held = None
         if self._pause is None:
             began_s = self._began_s if self._last_s is None else self._last_s
@@ -150,7 +151,7 @@ class Account:
         for told in summary.recoveries[self._num_told :]:  # those after which no piece came
             self._note(told)
         shown = self._settle(now_s)
-        if self._is_interrupted:
+        if self.is_interrupted:
             summary = self._as_seen(summary)
         self.summary = replace(summary, recoveries=self.recoveries)
         return shown

@@ -15,6 +15,8 @@ _MOST_TIMES = 2.0  # the mean: what is above counts as that
 _MANY_ROWS = 16  # from so many on a batch says what a prompt's rows cost
 
 _Kind = tuple[int, int]
+_ALONE: _Kind = (0, 0)
+"""A single row."""
 
 
 class RunningMean:
@@ -58,15 +60,12 @@ class Pace:
 
         Where there was none of its kind the nearest counts, and no batch takes less than a single row.
         """
-        kind, alone = _kind(num_rows, num_sessions), self._rows.get(_kind(1, 1))
-        if kind == _kind(1, 1):
-            return (
-                alone.seconds if alone else 0.0
-            )  # a row of many takes a fraction: it says nothing of one alone
-        if not self._rows:
-            return 0.0
+        kind = _kind(num_rows, num_sessions)
+        alone_s = self._rows[_ALONE].seconds if _ALONE in self._rows else 0.0
+        if kind == _ALONE or not self._rows:
+            return alone_s  # a row of many takes a fraction: it says nothing of one alone
         nearest = min(self._rows, key=lambda known: (_distance(known, kind), known))
-        return max(alone.seconds if alone else 0.0, self._rows[nearest].seconds * num_rows)
+        return max(alone_s, self._rows[nearest].seconds * num_rows)
 
     def rows_within(self, seconds: float) -> int | None:
         """How many rows of a prompt run in that time; None where none was measured."""

@@ -1,7 +1,7 @@
-"""Takes clients' requests: chooses the model, plans, and turns tokens into text.
+"""Takes clients' requests: chooses the model, has answers planned and made, and replies.
 
-Owns the requests under way, by client. Every node has a gateway: there is no master. Must not know how a
-session is driven; that is `mesh.roles.answers`.
+Owns the requests under way, by client. Every node has a gateway: there is no master. Must not know where an
+answer is computed (`mesh.roles.planning`) nor how its session is driven (`mesh.roles.answers`).
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 
 from mesh.config import MAX_CONVERSATION_BYTES, Planning, Timing
 from mesh.errors import (
     BadRequest,
     BadSetting,
-    CapacityLost,
     DeadlineExceeded,
-    InsufficientMemory,
     InternalError,
     MeshError,
     ModelNotPulled,
@@ -29,11 +27,7 @@ from mesh.errors import (
 )
 from mesh.link import Link
 from mesh.logic.capacity import Demand
-from mesh.logic.partition import plan
-from mesh.logic.prefixes import Reuse, route_like
-from mesh.logic.recovery import mend
-from mesh.logic.session import Session, needed_context, planned_context
-from mesh.logic.standby import standbys
+from mesh.logic.session import Session, needed_context
 from mesh.messages import (
     CancelRequest,
     ChatFinished,
@@ -44,26 +38,24 @@ from mesh.messages import (
     DevicesRequest,
     DrainReply,
     DrainRequest,
-    Piece,
     PlanReply,
     PlanRequest,
     RequestFailed,
     Routed,
-    Started,
 )
 from mesh.now import now_s
-from mesh.ports import Library, Pieces
+from mesh.ports import Library
 from mesh.roles.answers import Answers
 from mesh.roles.deployer import Deployer
 from mesh.roles.order import Means, Order, Outcome
 from mesh.roles.peers import Peers
+from mesh.roles.planning import Planner
 from mesh.roles.roster import Roster
 from mesh.roles.survey import Survey
-from mesh.spec import ModelSpec
+from mesh.roles.telling import Telling
 from mesh.types import (
     FinishReason,
     NodeRecord,
-    NodeState,
     Plan,
     Precision,
     Recovery,
@@ -74,8 +66,6 @@ from mesh.types import (
 
 _log = logging.getLogger(__name__)
 
-_OTHER_GATEWAYS = 4  # that a client is told of: each further one helps only where four are gone at once
-
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
@@ -84,43 +74,6 @@ class GatewaySettings:
     timing: Timing
     planning: Planning
     precision: Precision = Precision.INT4
-
-
-@dataclass(slots=True)
-class _Text:
-    """The text of one answer on its way to its client."""
-
-    request_id: int
-    link: Link
-    pieces: Pieces
-    within_s: float
-    """How long the client may take to accept a piece."""
-    pending: list[int] = field(default_factory=list)
-
-    def skip(self, tokens: Sequence[int]) -> None:
-        """Take up behind tokens whose text the client has."""
-        for token in tokens:
-            self.pieces.push(token)
-
-    async def push(self, token: int) -> None:
-        self.pending.append(token)
-        await self._send(self.pieces.push(token))
-
-    async def finish(self) -> None:
-        await self._send(self.pieces.finish())
-
-    async def tell(self, message: Routed | Piece) -> None:
-        """Send something; raise DeadlineExceeded where the client does not accept it for too long."""
-        try:
-            async with asyncio.timeout(self.within_s):
-                await self.link.send(message)
-        except TimeoutError as error:
-            raise DeadlineExceeded("the client took no text for too long") from error
-
-    async def _send(self, text: str) -> None:
-        if text:
-            await self.tell(Piece(self.request_id, text, tuple(self.pending)))
-            self.pending.clear()
 
 
 class Gateway:
@@ -145,6 +98,7 @@ class Gateway:
                 planning=settings.planning,
             )
         )
+        self._planner = Planner(self._survey, self.answers.reuse, settings.planning, settings.precision)
         self.closing: str | None = None
         """Why no new answers are begun; None while they are."""
         self._on_drain: Callable[[DrainRequest], Awaitable[None]] | None = None
@@ -204,7 +158,7 @@ class Gateway:
             case PlanRequest():
                 spec = await self._library.spec(message.model or self._default_model())
                 context = needed_context(0, message.context or 1, spec.context_length)
-                return PlanReply(message.request_id, self._plan(self._demand(spec, context)))
+                return PlanReply(message.request_id, self._planner.plan(self._planner.demand(spec, context)))
             case DrainRequest():
                 if self._on_drain is not None:
                     await self._on_drain(message)
@@ -228,18 +182,20 @@ class Gateway:
             raise NodeLeaving(f"{self._own.name} begins no new answers: {self.closing}; ask another device")
         model = request.started.plan.model.name if request.started else request.model or self._default_model()
         spec, codec = await self._library.spec(model), await self._library.codec(model)
+        if request.started and request.started.plan.model != spec.ref:
+            raise ModelNotPulled(
+                f"{self._own.name} has another file of {model} than the answer was begun with"
+            )
         prompt = await self._library.encode_chat(model, request.messages)
         if not prompt:
             raise BadRequest("the prompt is empty; say what to ask")
         needed = needed_context(len(prompt), request.max_tokens, spec.context_length)
         session = Session(self._session_id(request), prompt, request.max_tokens, codec.stop_ids)
-        text = _Text(request.request_id, link, codec.pieces(), self._settings.timing.stall_s)
-        demand = self._demand(spec, needed)
-        if request.started is not None:
-            demand = replace(demand, context=request.started.plan.context)
-        order = self._order(request, session, demand, text, began_s)
+        telling = Telling(request.request_id, link, codec.pieces(), self._settings.timing.stall_s)
+        demand = self._planner.demand(spec, needed, request.started.plan if request.started else None)
+        order = self._order(request, session, demand, telling, began_s)
         outcome = _complete(order) if session.is_full else await self.answers.make(order)
-        await text.finish()
+        await telling.finish()
         return Summary(
             model=spec.name,
             reason=outcome.reason,
@@ -254,89 +210,37 @@ class Gateway:
         )
 
     def _order(
-        self, request: ChatRequest, session: Session, demand: Demand, text: _Text, began_s: float
+        self, request: ChatRequest, session: Session, demand: Demand, telling: Telling, began_s: float
     ) -> Order:
         """Put together what is to be made: an answer from its beginning, or what is left of another's.
 
         Its deadline is counted from `began_s`: to read a tokenizer takes a while.
         """
-        reuse = self._reuse(session, demand) if request.started is None else None
-        order = Order(
+        started = request.started
+        if started is None:
+            first = self._planner.begin(demand, session.prompt)
+        else:
+            first = self._planner.take_over(demand, started.plan)
+            session.go_on(started.epoch, started.tokens)
+            telling.skip(started.tokens)
+        return Order(
             session=session,
             demand=demand,
-            plan=self._first_plan(request.started, demand, reuse),
+            plan=first.plan,
             sampling=request.sampling,
-            show=text.push,
-            routed=partial(self._routed, text, session.session_id),
-            taken_over=request.started.plan if request.started else None,
+            show=telling.push,
+            routed=partial(self._routed, telling, session.session_id),
+            taken_over=first.taken_over,
             until_s=None if request.deadline_s is None else began_s + request.deadline_s,
-            reuse=reuse,
+            reuse=first.reuse,
         )
-        if request.started is not None:
-            session.go_on(request.started.epoch, request.started.tokens)
-            text.skip(request.started.tokens)
-        return order
-
-    def _reuse(self, session: Session, demand: Demand) -> Reuse | None:
-        """Which session this one begins like, whose stages may still have what both have in common."""
-        candidates = self._survey.for_plans(demand.spec.ref)
-        return self.answers.reuse(session.prompt, lambda plan: route_like(plan, demand, candidates))
-
-    def _first_plan(self, started: Started | None, demand: Demand, reuse: Reuse | None) -> Plan:
-        if started is not None:
-            return self._taken_over(started, demand)
-        return self._with_standbys(reuse.plan, demand) if reuse else self._plan(demand)
-
-    def _taken_over(self, started: Started, demand: Demand) -> Plan:
-        """The route of another gateway's answer, without the nodes that are gone."""
-        candidates = self._survey.for_recovery(started.plan.model, lambda _: 0)
-        try:
-            # Their gateway is gone: who is in doubt at this moment most likely is that one.
-            return mend(demand, started.plan, candidates, self._survey.suspects())
-        except CapacityLost:
-            return started.plan  # whoever drives it waits for a device to come back
 
     async def _routed(
-        self, text: _Text, session_id: SessionId, epoch: int, plan: Plan, recovery: Recovery | None
+        self, telling: Telling, session_id: SessionId, epoch: int, plan: Plan, recovery: Recovery | None
     ) -> None:
         """Tell the client how its answer goes on, and where else it could ask."""
-        held = {stage.node.node_id for stage in plan.stages}
-        others = [
-            device.record
-            for device in self._roster.devices()
-            if device.record.node_id != self._own.node_id
-            and device.state is NodeState.ALIVE
-            and not (device.status and device.status.leaving)
-        ]
-        others.sort(key=lambda record: record.node_id not in held)
-        routed = Routed(text.request_id, session_id, epoch, plan, tuple(others[:_OTHER_GATEWAYS]), recovery)
-        await text.tell(routed)
-
-    def _demand(self, spec: ModelSpec, needed: int) -> Demand:
-        context = planned_context(needed, self._settings.planning.context_step, spec.context_length)
-        return Demand(spec, self._settings.precision, context)
-
-    def _plan(self, demand: Demand) -> Plan:
-        """Place the model on the devices that are alive and have its file."""
-        model = demand.spec.ref
-        try:
-            placed = plan(demand, self._survey.for_plans(model))
-        except InsufficientMemory:
-            placed = self._placed_with_all(demand)
-        return self._with_standbys(placed, demand)
-
-    def _placed_with_all(self, demand: Demand) -> Plan:
-        """Place it on those too that should rest, but not on those that come and go."""
-        try:
-            return plan(demand, self._survey.for_plans(demand.spec.ref, is_strict=False))
-        except InsufficientMemory as error:
-            unsteady = [f"{d.record.name} {d.kept_out}" for d in self._roster.devices() if d.kept_out]
-            raise InsufficientMemory("; ".join([str(error), *unsteady])) from None
-
-    def _with_standbys(self, placed: Plan, demand: Demand) -> Plan:
-        candidates = self._survey.for_plans(placed.model, is_strict=False)
-        wanted = self._settings.planning.standby
-        return replace(placed, standbys=standbys(demand, placed, candidates, wanted))
+        others = self._survey.other_gateways(self._own.node_id, plan)
+        await telling.tell(Routed(telling.request_id, session_id, epoch, plan, others, recovery))
 
     def _shares(self, plan: Plan) -> tuple[StageShare, ...]:
         memory = {d.record.node_id: d.status.memory_bytes for d in self._roster.devices() if d.status}

@@ -100,8 +100,7 @@ class Places:
 
     def size_of(self, frame: Frame) -> Size | None:
         """Where a frame runs, and how many rows it has; None for one that has no place here, or no rows."""
-        places = self.of(frame.session_id)
-        place = next((p for p in places if p.is_at(frame.session_id, frame.epoch, frame.index)), None)
+        place = self._at(frame.session_id, frame.epoch, frame.index)
         num_rows = place.num_rows(frame.payload) if place else 0
         return Size(place.hop.key, num_rows) if place and num_rows else None
 
@@ -169,13 +168,14 @@ class Places:
 
     async def resume(self, message: Resume) -> None:
         """The next hop says where its cache ends: send it what it lacks, or have that made anew."""
-        for place in self.of(message.session_id):
-            if place.is_at(message.session_id, message.epoch, message.index - 1):
-                answer = place.relay.resumed(message.position)
-                if isinstance(answer, Rewound):
-                    await self.passing.say(place, answer)
-                else:
-                    await self.passing.send_on(place, answer)
+        place = self._at(message.session_id, message.epoch, message.index - 1)
+        if place is None:
+            return
+        answer = place.relay.resumed(message.position)
+        if isinstance(answer, Rewound):
+            await self.passing.say(place, answer)
+        else:
+            await self.passing.send_on(place, answer)
 
     async def close(self, closing: CloseSession) -> None:
         """Free a session where its epoch is not newer, or park it where that is said of this very epoch.
@@ -231,8 +231,8 @@ class Places:
         """Say how far a session is, and how long this node has been at what it computes now."""
         working_s, usual_s = self._means.computing.working_s
         at = (request.session_id, request.epoch, request.index)
-        lengths = (place.relay.length for place in self.of(request.session_id) if place.is_at(*at))
-        return Progress(*at, next(lengths, 0), working_s, usual_s)
+        place = self._at(*at)
+        return Progress(*at, place.relay.length if place else 0, working_s, usual_s)
 
     def wanted(self, session_id: SessionId) -> None:
         """Somebody asks for a session: where nobody drives it, it is kept a while longer."""
@@ -303,15 +303,18 @@ class Places:
 
     def _place_of(self, frame: Frame) -> Place | None:
         """Return the place that a frame is for; None for a frame that is old or was refused."""
-        places = self.of(frame.session_id)
-        for place in places:
-            if place.is_at(frame.session_id, frame.epoch, frame.index):
-                return place
-        if any(place.opening.epoch > frame.epoch for place in places):
+        place = self._at(frame.session_id, frame.epoch, frame.index)
+        if place is not None:
+            return place
+        if any(other.opening.epoch > frame.epoch for other in self.of(frame.session_id)):
             return None
         if self._is_fenced(frame.session_id, frame.epoch):
             return None
         raise UnknownSession(f"a frame of session {frame.session_id}, which is not open here")
+
+    def _at(self, session_id: SessionId, epoch: int, index: int) -> Place | None:
+        """Return the place that a session has there in its route of that epoch; it has one at most."""
+        return next((place for place in self.of(session_id) if place.is_at(session_id, epoch, index)), None)
 
     def _neighbours(self, place: Place) -> list[NodeId]:
         nodes = [place.opening.gateway_id]

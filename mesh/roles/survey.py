@@ -1,4 +1,4 @@
-"""What a gateway knows of the nodes that may hold stages, as candidates for a plan.
+"""What a gateway knows of the nodes: who may hold stages, as candidates for a plan, and who are gateways too.
 
 Owns which nodes are asked at all: those that are there, stay, have the model, and can be relied on. Must not
 know what is planned.
@@ -11,9 +11,11 @@ from collections.abc import Callable
 from mesh.logic.capacity import Candidate
 from mesh.now import now_s
 from mesh.roles.roster import Roster
-from mesh.types import Device, ModelRef, NodeId, NodeState
+from mesh.types import Device, ModelRef, NodeId, NodeRecord, NodeState, Plan
 
 _MISTRUST_S = 30.0  # so long a node that took work and did not do it gets no new plan
+
+_OTHER_GATEWAYS = 4  # that a client is told of: each further one helps only where four are gone at once
 
 _PRESENT = (NodeState.ALIVE, NodeState.SUSPECT)
 
@@ -48,6 +50,24 @@ class Survey:
             for device in self._fit(model)
             if with_leaving or _stays(device)
         ]
+
+    def unsteady(self) -> tuple[str, ...]:
+        """Name the nodes that are kept out of plans because they come and go, each with what it did."""
+        return tuple(f"{d.record.name} {d.kept_out}" for d in self._roster.devices() if d.kept_out)
+
+    def other_gateways(self, own: NodeId, plan: Plan) -> tuple[NodeRecord, ...]:
+        """The nodes that the client of an answer could ask instead of us, those of its route first.
+
+        They have the model's file, for without it nobody reads a prompt.
+        """
+        held = {stage.node.node_id for stage in plan.stages}
+        others = [
+            device.record
+            for device in self._fit(plan.model)
+            if device.record.node_id != own and device.state is NodeState.ALIVE and _stays(device)
+        ]
+        others.sort(key=lambda record: record.node_id not in held)
+        return tuple(others[:_OTHER_GATEWAYS])
 
     def suspects(self) -> tuple[NodeId, ...]:
         """Nodes whose link broke, or that are late, at this moment."""

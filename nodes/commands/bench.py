@@ -9,6 +9,7 @@ import click
 from mesh.engines.choosing import EngineName
 from mesh.types import SpeedRecord
 from nodes.bench_device import Choice, measure
+from nodes.engine_options import engine_option, threads_option
 from nodes.options import data_dir_option, json_option
 from nodes.present import print_json, print_table, speed_json, speed_lines, speed_table
 from nodes.probe import default_threads
@@ -22,13 +23,8 @@ def command() -> None:
 
 @command.command("device")
 @click.option("--model", help="Measure on this model, and remember nothing [default: the small one].")
-@click.option("--threads", type=click.IntRange(1), help="Threads that compute [default: physical cores].")
-@click.option(
-    "--engine",
-    type=click.Choice(EngineName, case_sensitive=False),
-    default=EngineName.AUTO.value,
-    show_default=True,
-)
+@threads_option
+@engine_option
 @click.option("--kept", is_flag=True, help="Show what was measured before, where that still holds.")
 @click.option("--seconds", type=click.FloatRange(0, 60), default=4.0, hidden=True)
 @data_dir_option

@@ -11,6 +11,7 @@ import click
 from mesh.engines.choosing import EngineName
 from mesh.types import Address, DeviceClass, NodeRecord, Standby
 from nodes.agent import AgentOptions, Announcements, exposure_warning, run_agent
+from nodes.engine_options import engine_option, threads_option
 from nodes.memory_size import format_memory_size
 from nodes.options import (
     DEVICE_CLASS,
@@ -29,14 +30,8 @@ from nodes.probe import probe_device
 @click.option("--memory", type=MemorySize(), help="What the mesh may use [default: half of what is free].")
 @click.option("--spare", type=MemorySize(), help="Part of that to keep free for standing in [default: none].")
 @standby_option
-@click.option("--threads", type=click.IntRange(1), help="Threads that compute [default: physical cores].")
-@click.option(
-    "--engine",
-    type=click.Choice(EngineName, case_sensitive=False),
-    default=EngineName.AUTO.value,
-    show_default=True,
-    help="What computes: our own kernels, torch, a graphics card, or the best that is here.",
-)
+@threads_option
+@engine_option
 @click.option(
     "--listen",
     type=HostPort(),

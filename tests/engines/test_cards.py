@@ -69,13 +69,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Noting]:
     """Put notes in the place of torch; return them by where they were made."""
     engines: dict[str, Noting] = {}
 
-    def make_on_card(card: Card, num_threads: int) -> Engine:
-        return engines.setdefault(f"{card} {num_threads}", Noting())
+    def make_torch(num_threads: int, card: Card | None = None) -> Engine:
+        return engines.setdefault(f"{card or 'cpu'} {num_threads}", Noting())
 
-    def make_torch(num_threads: int) -> Engine:
-        return engines.setdefault(f"cpu {num_threads}", Noting())
-
-    monkeypatch.setattr(choosing, "make_on_card", make_on_card)
     monkeypatch.setattr(choosing, "make_torch", make_torch)
     return engines
 

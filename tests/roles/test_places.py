@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from mesh.config import Timing
-from mesh.errors import MeshError
+from mesh.errors import MeshError, ModelNotPulled
 from mesh.link import Link
 from mesh.messages import (
     ChatFinished,
@@ -25,6 +26,7 @@ from mesh.messages import (
 )
 from mesh.types import (
     ChatMessage,
+    Digest,
     Hop,
     Precision,
     Sampling,
@@ -34,7 +36,7 @@ from mesh.types import (
     Summary,
     TokenIds,
 )
-from simulator.library import TINY, ByteCodec
+from simulator.library import TINY, ByteCodec, MemoryLibrary
 from simulator.loop import run
 from simulator.network.rules import Later, Way, always
 from simulator.token_function import reference_tokens
@@ -143,6 +145,29 @@ def test_a_client_may_turn_to_another_gateway_or_to_the_same_one_again(
                 assert list((await finish(other)).tokens) == expected()
             await asyncio.sleep(FREED_S)
             assert home.leftovers() == 0
+
+    run(main())
+
+
+def test_a_gateway_with_another_file_of_that_name_does_not_go_on() -> None:
+    async def main() -> None:
+        other_file = replace(TINY, digest=Digest("f" * 64))
+        async with a_roomy_home() as home:
+            await home.start("twin", library=MemoryLibrary([other_file]))
+            await home.start("watch", library=MemoryLibrary(()))
+            await home.settle()
+            async with asked(home, "phone") as link:
+                started = await hear(link, 8)
+                async with asked(home, "twin", started) as other:
+                    failed = await other.receive()
+                assert isinstance(failed, RequestFailed)
+                assert isinstance(failed.error, ModelNotPulled)
+                assert "another file of tiny" in str(failed.error)
+                await link.close()
+            heard = await listen(home, {8: lambda: home.power_cut("phone")}, at="phone")
+            assert heard.tokens == expected()
+            told = {record.name for event in heard.routes for record in event.gateways}
+            assert told == {"car", "tv"}
 
     run(main())
 
