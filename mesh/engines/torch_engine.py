@@ -23,7 +23,7 @@ from mesh.model import stage as reference
 from mesh.model.kv_cache import KvCache
 from mesh.model.placement import ON_PROCESSOR, Placement
 from mesh.spec import ModelSpec
-from mesh.types import Hidden, Payload, Span, StageKey, TokenIds
+from mesh.types import Hidden, Payload, StageKey, TokenIds
 
 _Guard = Callable[[str], AbstractContextManager[None]]
 """Says for what there is no room where a card is full."""
@@ -61,20 +61,10 @@ class _Stage:
     """See `mesh.engines.staged.Stage`."""
 
     def __init__(self, stage: reference.Stage, guard: _Guard) -> None:
+        self.spec, self.span = stage.spec, stage.span
+        self.weights_bytes = stage.weights_bytes
         self._stage = stage
         self._guard = guard
-
-    @property
-    def spec(self) -> ModelSpec:
-        return self._stage.spec
-
-    @property
-    def span(self) -> Span:
-        return self._stage.span
-
-    @property
-    def weights_bytes(self) -> int:
-        return self._stage.weights_bytes
 
     def new_cache(self, context: int) -> KvCache:
         with self._guard(f"a session of {context} positions"):

@@ -94,10 +94,17 @@ def test_the_same_seed_asks_the_same_and_everything_occurs() -> None:
 
 
 def test_a_soak_complains_of_everything_that_does_not_hold_once() -> None:
-    soaked = Soaked(samples={"tv": samples(*[100] * 30, *[120] * 30)}, left=["tv has 2 sessions"])
+    grown = samples(*[100] * 30, *[120] * 30)
+    soaked = Soaked(samples={"tv": grown}, left=["tv has 2 sessions"], warm_s=0.0)
     soaked.tally.errors = ["stalled: no token came"] * 3
     assert soaked.complaints() == [
         "an answer failed: stalled: no token came",
         "left over: tv has 2 sessions",
         "tv's memory grew by 20.0%",
     ]
+
+
+def test_a_soak_that_was_never_warm_says_nothing_of_memory() -> None:
+    soaked = Soaked(samples={"tv": samples(*[100] * 30, *[120] * 30)})
+    soaked.tally.num_answers, soaked.tally.num_given_up = 40, 39
+    assert soaked.complaints() == ["too few answers to warm up: 79 of 80"]

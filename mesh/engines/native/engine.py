@@ -20,7 +20,7 @@ from mesh.errors import InternalError, NotFinite, ShapeMismatch, UnsupportedMode
 from mesh.model.bf16 import narrow, widen
 from mesh.model.edges import not_finite
 from mesh.spec import ModelSpec
-from mesh.types import Hidden, Payload, Precision, Span, StageKey, TokenIds
+from mesh.types import Hidden, Payload, Precision, StageKey, TokenIds
 
 _PRECISIONS = (Precision.INT4, Precision.INT8)
 _HEAD_UNIT = 16  # numbers that the kernels take at once: heads are whole multiples
@@ -51,20 +51,10 @@ class _Stage:
     """See `mesh.engines.staged.Stage`."""
 
     def __init__(self, stage: Stage, num_threads: int) -> None:
+        self.spec, self.span = stage.spec, stage.span
+        self.weights_bytes = stage.weights_bytes
         self._stage = stage
         self._num_threads = num_threads
-
-    @property
-    def spec(self) -> ModelSpec:
-        return self._stage.spec
-
-    @property
-    def span(self) -> Span:
-        return self._stage.span
-
-    @property
-    def weights_bytes(self) -> int:
-        return self._stage.weights_bytes
 
     def new_cache(self, context: int) -> KvCache:
         return self._stage.new_cache(context)
