@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from pathlib import Path
 
 import click
 
+from mesh.adapters import event_loop
 from mesh.engines.choosing import EngineName
 from mesh.types import Address, DeviceClass, NodeRecord, Standby
 from nodes.agent import AgentOptions, Announcements, exposure_warning, run_agent
@@ -96,7 +96,7 @@ def command(  # noqa: PLR0913  an option each
         measures_speed=not no_probe,
     )
     announce = Announcements(lambda record: _say_started(record, options), _say_handing_over)
-    asyncio.run(run_agent(options, announce))
+    event_loop.run(run_agent(options, announce))
 
 
 def _say_started(record: NodeRecord, options: AgentOptions) -> None:
