@@ -6,11 +6,13 @@ A node's instance name is its id, so that two agents of one name stay two nodes.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import cast
 
 from zeroconf import DNSQuestionType, InterfaceChoice, IPVersion, ServiceInfo, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
@@ -42,6 +44,8 @@ class ZeroconfDiscovery:
         interfaces = ["127.0.0.1"] if loopback_only else InterfaceChoice.All
         self._zeroconf = AsyncZeroconf(interfaces=interfaces, ip_version=IPVersion.V4Only)
         self._announced: ServiceInfo | None = None
+        self._repeating: asyncio.Task[None] | None = None
+        """Says it again some times in the second after an announcement."""
         self._watches: list[Inbox[_Change]] = []
         self._is_closed = False
 
@@ -49,18 +53,25 @@ class ZeroconfDiscovery:
         """Make the node known; see the port."""
         info = _to_info(record)
         if self._announced is not None and self._announced.name == info.name:
-            await self._zeroconf.async_update_service(info)
+            self._repeat_no_more()
+            repeating = await self._zeroconf.async_update_service(info)
         else:
             await self.withdraw()
             # No probe for the name, which takes most of a second: it is the node's id and unique.
-            await self._zeroconf.async_register_service(info, cooperating_responders=True)
-        self._announced = info
+            repeating = await self._zeroconf.async_register_service(info, cooperating_responders=True)
+        self._announced, self._repeating = info, cast("asyncio.Task[None]", repeating)
 
     async def withdraw(self) -> None:
         """Say goodbye; see the port."""
+        self._repeat_no_more()  # else the last announcement may come after the last goodbye
         if self._announced is not None:
             info, self._announced = self._announced, None
             await (await self._zeroconf.async_unregister_service(info))
+
+    def _repeat_no_more(self) -> None:
+        if self._repeating is not None:
+            self._repeating.cancel()
+            self._repeating = None
 
     async def watch(self) -> AsyncGenerator[Sighting]:
         """Yield sightings; see the port."""

@@ -112,14 +112,17 @@ async def test_goodbye_is_seen(make: Callable[[], Discovery], how: str) -> None:
 
 async def test_a_node_that_comes_back_is_seen_again(make: Callable[[], Discovery]) -> None:
     record, announcer = a_record(), make()
+    # As a node does: mDNS passes over packets that are the same as others of the last second.
+    lives = [replace(record, incarnation=incarnation) for incarnation in (3, 4, 5)]
     watch = make().watch()
     seen: list[Sighting] = []
-    for _ in range(2):
-        await announcer.announce(record)
+    for life in lives:
+        await announcer.announce(life)
         seen.append(await next_about(watch, record.node_id))
         await announcer.withdraw()
         seen.append(await next_about(watch, record.node_id))
-    assert seen == [Appeared(record), Vanished(record.node_id)] * 2
+    vanished = Vanished(record.node_id)
+    assert seen == [sighting for life in lives for sighting in (Appeared(life), vanished)]
 
 
 async def test_closing_ends_a_watch_and_may_be_done_twice(make: Callable[[], Discovery]) -> None:
