@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mesh.spec import ModelSpec
-from mesh.types import LoadedStage, NodeRecord, PlannedStage, Precision, Span, StageKey
+from mesh.types import LoadedStage, NodeRecord, PlannedStage, Precision, Span, SpeedRecord, StageKey
 
 _MB = 1_000_000
 _MOST_NAMES = 8  # in one line
@@ -31,6 +31,8 @@ class Candidate:
     """What is loaded there now."""
     doubts: int = 0
     """How often it has failed the session at hand."""
+    speed: SpeedRecord | None = None
+    """How fast it computes, as it announced."""
 
     @property
     def plannable_bytes(self) -> int:

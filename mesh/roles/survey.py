@@ -120,4 +120,5 @@ def _candidate(device: Device, doubts: int = 0) -> Candidate:
         used_bytes=status.used_bytes - status.parked_bytes,
         stages=status.stages,
         doubts=doubts,
+        speed=status.speed,
     )

@@ -17,8 +17,11 @@ from mesh.types import (
     Precision,
     ProtocolVersion,
     Span,
+    SpeedRecord,
+    StepSpeed,
 )
 from tests.shapes import SMOLLM2
+from tests.speeds import SPEED
 
 SMALL = replace(SMOLLM2, name="small", num_layers=6, vocab_size=7_500)
 """A table weighs as much as one layer and a half, so the ends matter."""
@@ -42,8 +45,12 @@ def candidate(
     spare_bytes: int = 0,
     doubts: int = 0,
     incarnation: int = 1,
+    rate: float | None = None,
 ) -> Candidate:
-    """Return a device of that name; its announced figures as given."""
+    """Return a device of that name; its announced figures as given.
+
+    `rate`: bytes of weights that it reads a second.
+    """
     node = NodeRecord(
         node_id(name),
         name,
@@ -53,7 +60,13 @@ def candidate(
         ProtocolVersion(1, 0),
         incarnation,
     )
-    return Candidate(node, memory_bytes, spare_bytes, used_bytes, stages, doubts)
+    speed = None if rate is None else speed_of(rate)
+    return Candidate(node, memory_bytes, spare_bytes, used_bytes, stages, doubts, speed)
+
+
+def speed_of(rate: float) -> SpeedRecord:
+    """Return the record of a device that reads so many bytes of weights a second."""
+    return replace(SPEED, steps=(StepSpeed(1, SPEED.layer_bytes / rate, 0.005),))
 
 
 def loaded(*spans: tuple[int, int], demand: Demand = DEMAND) -> tuple[LoadedStage, ...]:
