@@ -40,6 +40,8 @@ class Interruption:
     """Whose stages need a replacement; of the others the route is only opened anew."""
     plan: Plan | None = None
     """The next route, where it is known and loaded already."""
+    is_slow: bool = False
+    """Whether who is to blame is there, and only far too slow: better than nobody."""
 
     @property
     def is_refusal(self) -> bool:

@@ -17,7 +17,14 @@ from mesh.logic.rooms import Rooms, Tier
 from mesh.types import NodeId, Plan, PlannedStage, Span
 
 
-def mend(demand: Demand, route: Plan, candidates: Sequence[Candidate], gone: Collection[NodeId]) -> Plan:
+def mend(
+    demand: Demand,
+    route: Plan,
+    candidates: Sequence[Candidate],
+    gone: Collection[NodeId],
+    *,
+    may_wait: bool = True,
+) -> Plan:
     """Return the route with its lost stages on other nodes, and the rest of it as it was.
 
     `demand` is what the route was planned for; `candidates` are the nodes that may be used now, each once
@@ -27,15 +34,16 @@ def mend(demand: Demand, route: Plan, candidates: Sequence[Candidate], gone: Col
     A lost span goes to one node where one can take it: fewer doubts first, then the better tier
     (`mesh.logic.rooms`), then more room, then the id. Else it is dealt to as few nodes as can hold it. A
     node may so come to hold several stages. Where that fails too, the whole model is planned anew over
-    the whole memory of all candidates. The result's standbys are those of the route that can still stand
-    in. Raises CapacityLost where nothing fits.
+    the whole memory of all candidates, with `may_wait` also over what other sessions still use. The
+    result's standbys are those of the route that can still stand in. Raises CapacityLost where nothing
+    fits.
     """
     lived = survivors(route, candidates, gone)
     rooms = _rooms_beside(demand, route, candidates, lived)
     stages = _refilled(demand, route, lived, rooms)
     if stages is None:
         rooms = _rooms_beside(demand, route, candidates, ())
-        stages = _anew(demand, rooms)
+        stages = _anew(demand, rooms, (Tier.CLEARED, Tier.AWAITED) if may_wait else (Tier.CLEARED,))
     if stages is None:
         raise CapacityLost(_explain(demand, route, candidates, lived))
     return replace(route, stages=stages, standbys=_still_standing(route, stages, rooms, gone))
@@ -93,9 +101,9 @@ def _dealt(demand: Demand, span: Span, rooms: Rooms) -> tuple[PlannedStage, ...]
     return None
 
 
-def _anew(demand: Demand, rooms: Rooms) -> tuple[PlannedStage, ...] | None:
-    """Deal the whole model and book it, if need be into memory that other sessions still use."""
-    for tier in (Tier.CLEARED, Tier.AWAITED):
+def _anew(demand: Demand, rooms: Rooms, tiers: Sequence[Tier]) -> tuple[PlannedStage, ...] | None:
+    """Deal the whole model and book it, into memory of the first of some tiers that suffices."""
+    for tier in tiers:
         for max_doubts in rooms.doubt_levels:
             stages = deal(demand, demand.spec.whole, rooms.offers(tier, max_doubts))
             if stages is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Collection
+from dataclasses import replace
 from typing import NoReturn
 
 from mesh.errors import CapacityLost, MeshError, StageLost
@@ -177,4 +178,4 @@ class Routes:
         error = StageLost(f"{node.name} takes what it is sent and does not get on with it", node.node_id)
         interruption = self._blame.judge(error, node.node_id, seems_alive=False)
         assert interruption is not None
-        raise Interrupted(interruption)
+        raise Interrupted(replace(interruption, is_slow=True))

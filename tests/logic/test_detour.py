@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mesh.errors import Busy, CapacityLost, StageLost
-from mesh.logic.capacity import Candidate, Demand
+from mesh.logic.capacity import Candidate, Demand, held_bytes
 from mesh.logic.detour import Detour
 from mesh.logic.interruption import Interruption
 from mesh.logic.partition import spread
@@ -24,6 +26,12 @@ def node(name: str) -> NodeRecord:
 
 HOUSE = {name: Candidate(node(name), ROOM) for name in ("phone", "car", "tv", "desktop")}
 BASE = spread(DEMAND, [HOUSE["phone"], HOUSE["car"], HOUSE["tv"]])
+HELD = {stage.node.name: held_bytes(stage) for stage in BASE.stages}
+"""Memory of devices that have room for what they hold, and for no more."""
+
+
+def full_house() -> list[Candidate]:
+    return [replace(HOUSE[name], memory_bytes=held, used_bytes=held) for name, held in HELD.items()]
 
 
 def those(*names: str) -> list[Candidate]:
@@ -32,6 +40,10 @@ def those(*names: str) -> list[Candidate]:
 
 def lost(name: str) -> Interruption:
     return Interruption(StageLost("gone"), (NodeId(name),), (NodeId(name),))
+
+
+def slow(name: str) -> Interruption:
+    return replace(lost(name), is_slow=True)
 
 
 def refused(name: str) -> Interruption:
@@ -61,6 +73,32 @@ def test_a_replacement_that_is_lost_as_well_takes_nothing_from_those_that_live()
     plan = detour.next(those("phone", "car"), 1.0)
     assert kept(plan) == [name for name in names(BASE) if name != "tv"]
     assert set(names(plan)) == {"phone", "car"}
+
+
+def test_a_slow_node_is_replaced_where_somebody_has_room() -> None:
+    detour = Detour(DEMAND, BASE, is_settled=True)
+    detour.interrupted(slow("tv"), 0.0)
+    assert "tv" not in names(detour.next(those("phone", "car", "tv", "desktop"), 0.0))
+
+
+def test_where_nobody_has_room_a_slow_node_is_better_than_none_after_longer_and_longer_pauses() -> None:
+    detour, house = Detour(DEMAND, BASE, is_settled=True), full_house()
+    blamed_s = 0.0
+    for pause_s in (0.0, 1.0, 2.0, 4.0, 8.0, 8.0):
+        detour.interrupted(slow("tv"), blamed_s)
+        if pause_s:
+            with pytest.raises(CapacityLost):
+                detour.next(house, blamed_s + pause_s - 0.1)
+        assert detour.next(house, blamed_s + pause_s).stages == BASE.stages
+        blamed_s += pause_s
+
+
+def test_a_slow_node_that_is_lost_in_the_end_is_not_waited_for() -> None:
+    detour = Detour(DEMAND, BASE, is_settled=True)
+    detour.interrupted(slow("tv"), 0.0)
+    detour.interrupted(lost("tv"), 0.5)
+    with pytest.raises(CapacityLost):
+        detour.next([one for one in full_house() if one.node.name != "tv"], 9.0)
 
 
 def test_a_node_that_refuses_keeps_what_it_holds_and_is_given_no_more_for_a_while() -> None:

@@ -84,6 +84,27 @@ def test_a_grey_device_is_replaced_within_seconds_and_gets_no_part_in_the_next_p
     run(main())
 
 
+@pytest.mark.parametrize("victim", ["phone", "car", "tv"])
+@pytest.mark.parametrize("grey_s", [3.0, 10.0, 20.0])
+def test_a_grey_device_that_nobody_can_replace_is_gone_on_with_once_it_is_itself_again(
+    victim: str, grey_s: float
+) -> None:
+    async def main() -> None:
+        async with a_home_of("phone", "car", "tv", spare_kb=0) as (home, computes):
+            loop = asyncio.get_running_loop()
+
+            def starve() -> None:
+                slow_down(computes[victim], 4.0)
+                loop.call_later(grey_s, slow_down, computes[victim], 0.0)
+
+            heard = await listen(home, {8: starve})
+            assert heard.tokens == expected()
+            assert heard.longest_pause_s < grey_s + 9.0
+            assert heard.recoveries
+
+    run(main())
+
+
 def test_a_grey_device_is_found_out_though_several_answers_share_it() -> None:
     async def main() -> None:
         async with a_home_of("phone", "car", "tv", "pc", spare_kb=4 * SPARE_KB) as (home, computes):
