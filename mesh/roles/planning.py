@@ -7,6 +7,7 @@ becomes of a route: that is `mesh.roles.routes`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -81,9 +82,12 @@ class Planner:
         return self._with_standbys(placed, demand)
 
     def _placed_with_all(self, demand: Demand) -> Plan:
-        """Place it on those too that should rest, but not on those that come and go."""
+        """Place it on those too that should rest, or else are late, but not on those that come and go."""
+        model = demand.spec.ref
+        with contextlib.suppress(InsufficientMemory):
+            return plan(demand, self._survey.for_plans(model, is_strict=False))
         try:
-            return plan(demand, self._survey.for_plans(demand.spec.ref, is_strict=False))
+            return plan(demand, self._survey.for_plans(model, is_strict=False, with_late=True))
         except InsufficientMemory as error:
             raise InsufficientMemory("; ".join([str(error), *self._survey.unsteady()])) from None
 

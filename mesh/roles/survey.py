@@ -31,12 +31,17 @@ class Survey:
         """A node lives, but does not do its work."""
         self._mistrusted_s[node_id] = now_s()
 
-    def for_plans(self, model: ModelRef, *, is_strict: bool = True) -> list[Candidate]:
-        """Those that a new plan may use; unless it is strict, also those that should rest."""
+    def for_plans(
+        self, model: ModelRef, *, is_strict: bool = True, with_late: bool = False
+    ) -> list[Candidate]:
+        """Those that a new plan may use; unless it is strict, also those that should rest.
+
+        Those that are late at this moment are most likely there, but may be about to be declared lost.
+        """
         return [
             _candidate(device)
             for device in self._fit(model)
-            if device.state is NodeState.ALIVE
+            if (with_late or device.state is NodeState.ALIVE)
             and device.kept_out is None
             and not (is_strict and self._should_rest(device))
         ]

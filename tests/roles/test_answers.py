@@ -20,7 +20,7 @@ from mesh.errors import (
     UnknownModel,
 )
 from mesh.messages import Piece
-from mesh.types import ChatMessage, FinishReason, Span
+from mesh.types import ChatMessage, FinishReason, NodeState, Span
 from simulator.library import TINY, MemoryLibrary
 from simulator.loop import run
 from tests.roles.world import KB, Home, a_home
@@ -315,5 +315,18 @@ def test_each_device_holds_its_own_span_only() -> None:
             assert spans[-1].end == TINY.num_layers
             assert [span.end for span in spans[:-1]] == [span.start for span in spans[1:]]
             assert len(spans) == 3
+
+    run(main())
+
+
+def test_a_new_answer_waits_for_a_device_that_is_late_and_cannot_be_done_without() -> None:
+    async def main() -> None:
+        async with a_home(**SPLIT_IN_THREE) as home:
+            text = await ask(home)
+            home.freeze("tv")
+            await asyncio.sleep(Timing().quick_suspect_s + 0.2)
+            assert (await home.states("phone"))["tv"] is NodeState.SUSPECT
+            asyncio.get_running_loop().call_later(0.1, home.thaw, "tv")
+            assert await ask(home) == text
 
     run(main())
