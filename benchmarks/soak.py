@@ -19,7 +19,7 @@ import mesh
 from benchmarks.beside.links import LOOPBACK
 from benchmarks.beside.mesh_side import MeshHome, MeshSetting, mesh_home
 from benchmarks.soaking.leftovers import leftovers
-from benchmarks.soaking.memory import Growth, Sample, growth
+from benchmarks.soaking.memory import MOST_GROWTH, Growth, Sample, growth
 from benchmarks.soaking.users import Tally, User, Wishes
 from mesh.adapters.disk_library import DiskLibrary
 from mesh.errors import MeshError, first_of
@@ -58,14 +58,14 @@ class Soaked:
             return {}
         return {name: growth(samples, self.warm_s) for name, samples in self.samples.items()}
 
-    def complaints(self) -> list[str]:
+    def complaints(self, most_growth: float = MOST_GROWTH) -> list[str]:
         """A line for everything that does not hold; none where all does."""
         lines = [f"an answer failed: {error}" for error in dict.fromkeys(self.tally.errors)]
         lines += [f"left over: {what}" for what in self.left]
         if self.warm_s is None:
             lines.append(f"too few answers to warm up: {self.tally.num_ended} of {_WARM_ANSWERS}")
         for name, one in self.growths().items():
-            if not one.is_flat:
+            if not one.is_flat(most_growth):
                 lines.append(f"{name}'s memory grew by {one.share:.1%}")
         return lines
 

@@ -36,10 +36,9 @@ class Growth:
         """Growth by the first; negative where memory was given back."""
         return self.last_bytes / self.first_bytes - 1
 
-    @property
-    def is_flat(self) -> bool:
-        """Whether it grew by no more than is allowed."""
-        return self.share < MOST_GROWTH
+    def is_flat(self, most: float = MOST_GROWTH) -> bool:
+        """Whether it grew by less than a share."""
+        return self.share < most
 
 
 def growth(samples: Sequence[Sample], warm_s: float) -> Growth:

@@ -37,12 +37,12 @@ def samples(*values: int) -> list[Sample]:
 
 def test_memory_that_comes_and_goes_is_flat() -> None:
     one = growth(samples(*[100, 140, 90] * 40), warm_s=30)
-    assert (one.share, one.is_flat) == (0, True)
+    assert (one.share, one.is_flat()) == (0, True)
 
 
 @pytest.mark.parametrize(("grown", "is_flat"), [(102, True), (103, False)])
 def test_three_percent_is_too_much(grown: int, is_flat: bool) -> None:
-    assert growth(samples(*[100] * 30, *[grown] * 30), warm_s=0).is_flat is is_flat
+    assert growth(samples(*[100] * 30, *[grown] * 30), warm_s=0).is_flat() is is_flat
 
 
 def test_what_grows_in_the_warm_up_does_not_count() -> None:
