@@ -71,8 +71,13 @@ async def _on_link(
         for measure in measures:
             mesh = _measuring(ours, measure.kind, ground.work)
             peer = None if theirs is None else _measuring(theirs, measure.kind, ground.work)
-            for index in range(_TIMES[measure.kind]):
-                yield measure, await _in_turn(mesh, peer, mesh_first is (index % 2 == 0))
+            for is_first in _turns(measure.kind, mesh_first):
+                yield measure, await _in_turn(mesh, peer, is_first)
+
+
+def _turns(kind: Kind, mesh_first: bool) -> list[bool]:
+    """Whether the mesh goes first, each time that a measure is taken in a round."""
+    return [mesh_first is (index % 2 == 0) for index in range(_TIMES[kind])]
 
 
 def _measuring(home: MeshHome | LlamaHome, kind: Kind, work: Work) -> Measuring:
@@ -84,8 +89,7 @@ async def _whole(ground: Ground, mesh_first: bool) -> AsyncGenerator[Pair]:
     """Decode by a mesh of one node, and by the bare engine in a process on the same core."""
     setting = MeshSetting(ground.data_dir, ground.model, num_devices=1, num_users=1)
     async with mesh_home(setting, LOOPBACK) as ours:
-        for index in range(_TIMES[Kind.WHOLE]):
-            is_first = mesh_first is (index % 2 == 0)
+        for is_first in _turns(Kind.WHOLE, mesh_first):
             yield await _in_turn(lambda: ours.decode(ground.work), lambda: _bare(ground), is_first)
 
 

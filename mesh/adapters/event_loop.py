@@ -1,4 +1,4 @@
-"""The event loop of an agent: libuv's, which spends half as much on a message as asyncio's own.
+"""The event loop of an agent: libuv's, which spends less on each message than asyncio's own.
 
 Owns the choice. Where there is no uvloop, asyncio's loop does the same.
 """

@@ -52,8 +52,8 @@ class ZeroconfDiscovery:
     async def announce(self, record: NodeRecord) -> None:
         """Make the node known; see the port."""
         info = _to_info(record)
+        self._repeat_no_more()
         if self._announced is not None and self._announced.name == info.name:
-            self._repeat_no_more()
             repeating = await self._zeroconf.async_update_service(info)
         else:
             await self.withdraw()

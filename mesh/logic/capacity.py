@@ -54,6 +54,16 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Capacities:
+    """Layers that one node could hold in each place of a chain; below 1: it cannot be there."""
+
+    inner: int
+    first: int
+    last: int
+    alone: int
+
+
+@dataclass(frozen=True, slots=True)
 class Demand:
     """What is to be placed."""
 
@@ -85,6 +95,16 @@ class Demand:
         """Layers that fit beside the ends; negative where not even those fit."""
         free_bytes = memory_bytes - self.spec.ends_bytes(self.precision, first=first, last=last)
         return free_bytes // self.layer_bytes
+
+    def capacities(self, memory_bytes: int, span: Span) -> Capacities:
+        """What a node could hold of a span; the model's ends are counted where the span touches them."""
+        is_first, is_last = self.spec.is_first(span), self.spec.is_last(span)
+        return Capacities(
+            inner=self.capacity(memory_bytes, first=False, last=False),
+            first=self.capacity(memory_bytes, first=is_first, last=False),
+            last=self.capacity(memory_bytes, first=False, last=is_last),
+            alone=self.capacity(memory_bytes, first=is_first, last=is_last),
+        )
 
     def stage(self, node: NodeRecord, span: Span) -> PlannedStage:
         """Return the span as a stage on a node, with its bytes."""

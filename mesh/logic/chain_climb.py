@@ -81,20 +81,19 @@ class Climb:
     def _enough(self, ranked: Sequence[int]) -> list[int]:
         """The first so many that hold all layers; none where all together do not."""
         for count in range(1, len(ranked) + 1):
-            some = list(ranked[:count])
-            for order in self._with_ends(some):
-                if self.seconds(order) < inf:
-                    return order
+            order = self._with_ends(list(ranked[:count]))
+            if self.seconds(order) < inf:
+                return order
         return []
 
-    def _with_ends(self, some: list[int]) -> list[list[int]]:
-        """The roomiest for each end at the ends."""
+    def _with_ends(self, some: list[int]) -> list[int]:
+        """The same nodes, the roomiest for each end at the ends."""
         if len(some) < 2:
-            return [some]
+            return some
         last = max(some, key=lambda i: self._seats[i].last - self._seats[i].inner)
         rest = [i for i in some if i != last]
         first = max(rest, key=lambda i: self._seats[i].first - self._seats[i].inner)
-        return [[first, *(i for i in rest if i != first), last]]
+        return [first, *(i for i in rest if i != first), last]
 
     def seconds(self, order: Sequence[int]) -> float:
         """Seconds of an order with the best numbers of layers; infinite where it has no room."""

@@ -60,9 +60,9 @@ def paces(demand: Demand, candidates: Sequence[Candidate]) -> list[Pace] | None:
     return [Pace(layer_bytes / (rate or slowest), head_bytes / (rate or slowest)) for rate in rates]
 
 
-def seats(demand: Demand, candidates: Sequence[Candidate], their_paces: Sequence[Pace]) -> list[Seat]:
+def seats(demand: Demand, candidates: Sequence[Candidate], their_paces: Sequence[Pace]) -> tuple[Seat, ...]:
     """What each node brings to a chain."""
-    return [_seat(demand, *one) for one in zip(candidates, their_paces, strict=True)]
+    return tuple(_seat(demand, *one) for one in zip(candidates, their_paces, strict=True))
 
 
 def ways(demand: Demand, candidates: Sequence[Candidate]) -> tuple[tuple[float, ...], ...]:
@@ -73,15 +73,15 @@ def ways(demand: Demand, candidates: Sequence[Candidate]) -> tuple[tuple[float, 
 
 
 def _seat(demand: Demand, candidate: Candidate, pace: Pace) -> Seat:
-    room = candidate.plannable_bytes
+    most = demand.capacities(candidate.plannable_bytes, demand.spec.whole)
     load_s = demand.spec.layer_bytes(demand.precision) / _LOAD_BYTES_PER_S
     return Seat(
         layer_s=pace.layer_s,
         last_s=pace.head_s,
-        inner=demand.capacity(room, first=False, last=False),
-        first=demand.capacity(room, first=True, last=False),
-        last=demand.capacity(room, first=False, last=True),
-        alone=demand.capacity(room, first=True, last=True),
+        inner=most.inner,
+        first=most.first,
+        last=most.last,
+        alone=most.alone,
         begin_layer_s=load_s / _SHARED_STEPS,
         warm=tuple(
             (stage.key.span.start, stage.key.span.end)

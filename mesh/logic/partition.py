@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mesh.errors import InsufficientMemory
-from mesh.logic.capacity import Candidate, Demand, Offer, listed, megabytes
+from mesh.logic.capacity import Candidate, Capacities, Demand, Offer, listed, megabytes
 from mesh.logic.chain_search import best_chain
 from mesh.logic.cost import paces, seats, ways
 from mesh.types import NodeRecord, Plan, PlannedStage, Span
@@ -34,14 +34,11 @@ _best_chain_of = lru_cache(maxsize=64)(best_chain)
 
 
 @dataclass(frozen=True, slots=True)
-class _Seat:
-    """How many layers of a span one node could hold in each place of its chain; below 1: not there."""
+class _Holder:
+    """A node, and how many layers of a span it could hold."""
 
     node: NodeRecord
-    inner: int
-    first: int
-    last: int
-    alone: int
+    most: Capacities
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +72,7 @@ def _quickest(demand: Demand, candidates: Sequence[Candidate]) -> tuple[PlannedS
     their_paces = paces(demand, some)
     if their_paces is None:
         return None
-    chain = _best_chain_of(
-        tuple(seats(demand, some, their_paces)), ways(demand, some), demand.spec.num_layers
-    )
+    chain = _best_chain_of(seats(demand, some, their_paces), ways(demand, some), demand.spec.num_layers)
     if chain is None:
         return None
     return tuple(demand.stage(some[part.seat].node, Span(part.start, part.end)) for part in chain.parts)
@@ -89,7 +84,7 @@ def spread(demand: Demand, candidates: Sequence[Candidate]) -> Plan:
     Raises InsufficientMemory as `plan` does, also where some node cannot hold even one layer.
     """
     whole = demand.spec.whole
-    chain = _best_chain(_seats(demand, whole, _ranked(_offers(candidates))))
+    chain = _roomiest_chain(_holders(demand, whole, _ranked(_offers(candidates))))
     if chain is None or chain.num_layers < whole.num_layers or len(candidates) > whole.num_layers:
         raise InsufficientMemory(_explain(demand, _by_size(candidates)))
     return _to_plan(demand, _cut(demand, whole, chain))
@@ -101,9 +96,9 @@ def deal(demand: Demand, span: Span, offers: Sequence[Offer]) -> tuple[PlannedSt
     Each node gets one run of at least one layer. The embedding, the final norm and the head are counted
     where the span touches the model's ends. The order of the offers does not matter.
     """
-    seats = _seats(demand, span, _ranked(offers))
-    for num_nodes in range(1, min(len(seats), span.num_layers) + 1):
-        chain = _best_chain(seats[:num_nodes])
+    holders = _holders(demand, span, _ranked(offers))
+    for num_nodes in range(1, min(len(holders), span.num_layers) + 1):
+        chain = _roomiest_chain(holders[:num_nodes])
         if chain is not None and chain.num_layers >= span.num_layers:
             return _cut(demand, span, chain)
     return None
@@ -140,65 +135,54 @@ def _ranked(offers: Sequence[Offer]) -> list[Offer]:
     return sorted(offers, key=lambda offer: (-offer.room_bytes, offer.node.node_id))
 
 
-def _seats(demand: Demand, span: Span, offers: Sequence[Offer]) -> list[_Seat]:
-    is_first, is_last = demand.spec.is_first(span), demand.spec.is_last(span)
-
-    def seat(offer: Offer) -> _Seat:
-        return _Seat(
-            node=offer.node,
-            inner=demand.capacity(offer.room_bytes, first=False, last=False),
-            first=demand.capacity(offer.room_bytes, first=is_first, last=False),
-            last=demand.capacity(offer.room_bytes, first=False, last=is_last),
-            alone=demand.capacity(offer.room_bytes, first=is_first, last=is_last),
-        )
-
-    return [seat(offer) for offer in offers]
+def _holders(demand: Demand, span: Span, offers: Sequence[Offer]) -> list[_Holder]:
+    return [_Holder(offer.node, demand.capacities(offer.room_bytes, span)) for offer in offers]
 
 
 def _is_possible_together(demand: Demand, ranked: Sequence[Offer]) -> bool:
     """Whether several nodes can hold it: each with room for a layer only adds room, so the most decide."""
-    seats = _seats(demand, demand.spec.whole, ranked)
-    num_roomy = sum(seat.inner >= 1 for seat in seats)
-    chain = _best_chain(seats[: max(1, min(num_roomy, demand.spec.num_layers))])
+    holders = _holders(demand, demand.spec.whole, ranked)
+    num_roomy = sum(holder.most.inner >= 1 for holder in holders)
+    chain = _roomiest_chain(holders[: max(1, min(num_roomy, demand.spec.num_layers))])
     return chain is not None and chain.num_layers >= demand.spec.num_layers
 
 
-def _best_chain(seats: Sequence[_Seat]) -> _Chain | None:
+def _roomiest_chain(holders: Sequence[_Holder]) -> _Chain | None:
     """Choose the ends so that the most layers fit; of equals the first, so larger nodes hold the ends.
 
     None where some node would have no room for a layer.
     """
-    if len(seats) == 1:
-        only = seats[0]
-        return _Chain((only.node,), (only.alone,)) if only.alone >= 1 else None
-    ends = _best_ends(seats)
-    if ends is None or min(seat.inner for seat in seats) < 1:
+    if len(holders) == 1:
+        only = holders[0]
+        return _Chain((only.node,), (only.most.alone,)) if only.most.alone >= 1 else None
+    ends = _best_ends(holders)
+    if ends is None or min(holder.most.inner for holder in holders) < 1:
         return None
-    first, last = seats[ends[0]], seats[ends[1]]
-    middle = [seat for index, seat in enumerate(seats) if index not in ends]
+    first, last = holders[ends[0]], holders[ends[1]]
+    middle = [holder for index, holder in enumerate(holders) if index not in ends]
     return _Chain(
-        nodes=(first.node, *(seat.node for seat in middle), last.node),
-        capacities=(first.first, *(seat.inner for seat in middle), last.last),
+        nodes=(first.node, *(holder.node for holder in middle), last.node),
+        capacities=(first.most.first, *(holder.most.inner for holder in middle), last.most.last),
     )
 
 
-def _best_ends(seats: Sequence[_Seat]) -> tuple[int, int] | None:
+def _best_ends(holders: Sequence[_Holder]) -> tuple[int, int] | None:
     """Indices of the two nodes at which the ends cost the fewest layers; None where two are not to be had.
 
     The cost at one end does not depend on the other node, so for each first only the two best lasts
     matter. Whole chains for each choice took a minute for 36 devices that are too small.
     """
-    able_last = [index for index, seat in enumerate(seats) if seat.last >= 1]
-    best_lasts = sorted(able_last, key=lambda i: seats[i].inner - seats[i].last)[:2]
+    able_last = [index for index, holder in enumerate(holders) if holder.most.last >= 1]
+    best_lasts = sorted(able_last, key=lambda i: holders[i].most.inner - holders[i].most.last)[:2]
     pairs = [
         (index, next(last for last in best_lasts if last != index))
-        for index, seat in enumerate(seats)
-        if seat.first >= 1 and any(last != index for last in best_lasts)
+        for index, holder in enumerate(holders)
+        if holder.most.first >= 1 and any(last != index for last in best_lasts)
     ]
 
     def cost(ends: tuple[int, int]) -> int:
-        first, last = seats[ends[0]], seats[ends[1]]
-        return first.inner - first.first + last.inner - last.last
+        first, last = holders[ends[0]], holders[ends[1]]
+        return first.most.inner - first.most.first + last.most.inner - last.most.last
 
     return min(pairs, key=cost, default=None)
 
