@@ -1,0 +1,1 @@
+"""Random households, simple rules of placement, and what each comes to beside the mesh's plan."""
