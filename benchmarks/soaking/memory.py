@@ -1,7 +1,8 @@
-"""Whether a process's memory stays as it is: samples over time, and what they come to.
+"""Whether an agent's memory stays as it is: samples over time, and what they come to.
 
-Owns the arithmetic. Memory goes up and down with what is served at the moment, so medians over long windows
-are compared: the first after the warm-up, and the last.
+Owns the arithmetic. An agent's books go up and down with what is served and kept at the moment, by a whole
+cache each time, and never above what its owner lends. What must not grow is the memory beside them: medians
+of it over long windows are compared, the first after the warm-up, and the last.
 """
 
 from __future__ import annotations
@@ -11,34 +12,44 @@ from dataclasses import dataclass
 from statistics import median
 
 MOST_GROWTH = 0.03
-"""Of the first window's median, until the last."""
+"""Of all memory in the first window, until the last."""
 
 _WINDOW = 1 / 3  # of the time after the warm-up
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One look at one process."""
+    """One look at one agent."""
 
     at_s: float
     resident_bytes: int
+    booked_bytes: int
+    """Weights and caches, parked ones too, as it announces them."""
+
+    @property
+    def beside_bytes(self) -> int:
+        """Memory that is in no books."""
+        return self.resident_bytes - self.booked_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """A process's memory after the warm-up and at the end."""
+    """An agent's memory beside its books, after the warm-up and at the end."""
 
     first_bytes: float
     last_bytes: float
+    resident_bytes: float
+    """All of it, after the warm-up."""
 
     @property
     def share(self) -> float:
-        """Growth by the first; negative where memory was given back."""
-        return self.last_bytes / self.first_bytes - 1
+        """Growth, as a share of all its memory; negative where some was given back."""
+        return (self.last_bytes - self.first_bytes) / self.resident_bytes
 
-    def is_flat(self, most: float = MOST_GROWTH) -> bool:
-        """Whether it grew by less than a share."""
-        return self.share < most
+    @property
+    def is_flat(self) -> bool:
+        """Whether it grew by less than is borne."""
+        return self.share < MOST_GROWTH
 
 
 def growth(samples: Sequence[Sample], warm_s: float) -> Growth:
@@ -47,6 +58,10 @@ def growth(samples: Sequence[Sample], warm_s: float) -> Growth:
     if not warm:
         raise ValueError(f"no sample after the warm-up of {warm_s:g} s")
     width_s = (warm[-1].at_s - warm[0].at_s) * _WINDOW
-    first = [sample.resident_bytes for sample in warm if sample.at_s <= warm[0].at_s + width_s]
-    last = [sample.resident_bytes for sample in warm if sample.at_s >= warm[-1].at_s - width_s]
-    return Growth(median(first), median(last))
+    first = [sample for sample in warm if sample.at_s <= warm[0].at_s + width_s]
+    last = [sample for sample in warm if sample.at_s >= warm[-1].at_s - width_s]
+    return Growth(
+        median(sample.beside_bytes for sample in first),
+        median(sample.beside_bytes for sample in last),
+        median(sample.resident_bytes for sample in first),
+    )

@@ -31,18 +31,25 @@ class Codec:
         raise NotImplementedError
 
 
-def samples(*values: int) -> list[Sample]:
-    return [Sample(float(at_s), value) for at_s, value in enumerate(values)]
+def samples(*values: int, booked: int = 0) -> list[Sample]:
+    return [Sample(float(at_s), value + booked, booked) for at_s, value in enumerate(values)]
 
 
 def test_memory_that_comes_and_goes_is_flat() -> None:
     one = growth(samples(*[100, 140, 90] * 40), warm_s=30)
-    assert (one.share, one.is_flat()) == (0, True)
+    assert (one.share, one.is_flat) == (0, True)
 
 
 @pytest.mark.parametrize(("grown", "is_flat"), [(102, True), (103, False)])
 def test_three_percent_is_too_much(grown: int, is_flat: bool) -> None:
-    assert growth(samples(*[100] * 30, *[grown] * 30), warm_s=0).is_flat() is is_flat
+    assert growth(samples(*[100] * 30, *[grown] * 30), warm_s=0).is_flat is is_flat
+
+
+def test_what_is_booked_may_grow_for_it_is_bounded_by_its_owner() -> None:
+    before, after = samples(*[100] * 30), samples(*[100] * 60, booked=900)[30:]
+    assert growth([*before, *after], warm_s=0).is_flat
+    leaking = samples(*[150] * 60, booked=900)[30:]
+    assert not growth([*before, *leaking], warm_s=0).is_flat
 
 
 def test_what_grows_in_the_warm_up_does_not_count() -> None:
@@ -100,7 +107,7 @@ def test_a_soak_complains_of_everything_that_does_not_hold_once() -> None:
     assert soaked.complaints() == [
         "an answer failed: stalled: no token came",
         "left over: tv has 2 sessions",
-        "tv's memory grew by 20.0%",
+        "tv's memory beside its books grew by 20.0% of all that it had",
     ]
 
 

@@ -14,8 +14,6 @@ from benchmarks.soak import soak, tell
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.model]
 
 SECONDS = float(os.environ.get("MESH_SOAK_S", "180"))
-MOST_GROWTH = 0.08
-"""In three minutes not all room for caches has been used yet; an hour allows 3 %."""
 _MORE_S = 420.0  # for starting, loading, warming up and settling on a busy machine
 
 
@@ -26,6 +24,6 @@ def test_eight_users_who_come_and_go_leave_nothing_behind(capsys: pytest.Capture
     with capsys.disabled():
         soaked = asyncio.run(soak(SECONDS, seed=1))
         tell(soaked)
-    assert soaked.complaints(MOST_GROWTH) == []
+    assert soaked.complaints() == []
     assert soaked.tally.num_answers > 8
     assert soaked.tally.num_given_up > 8
