@@ -26,6 +26,8 @@ bench: $(VENV)/installed
 	@$(VENV)/bin/python -m benchmarks.split_overhead
 	@$(VENV)/bin/python -m benchmarks.simulator_speed
 	@$(VENV)/bin/python -m benchmarks.failover
+	@$(VENV)/bin/python -m benchmarks.placement
+	@$(VENV)/bin/python -m benchmarks.prediction
 
 # A model of 7 billion random weights over three devices, beside llama.cpp: 5 GB of disk, 12 GB of memory.
 bench-large: $(VENV)/installed-dev

@@ -14,6 +14,7 @@ from typing import TypeVar, Unpack
 from mesh.api import connect
 from mesh.client import Answer, ChatOptions, Client
 from mesh.config import DEFAULT_MESH
+from mesh.decision import Decision, Explanation
 from mesh.messages import Piece, Routed
 from mesh.types import ChatMessage, Device, NodeRecord, Plan, Recovery, Summary
 
@@ -58,6 +59,12 @@ class BlockingClient:
         """How a model would be placed; see `Client.plan`."""
         return self._loop.result(self._client.plan(model, context))
 
+    def explain(
+        self, prompt: str | Sequence[ChatMessage], context: int | None = None, **options: Unpack[ChatOptions]
+    ) -> Explanation:
+        """How a chat would be answered, and why; see `Client.explain`."""
+        return self._loop.result(self._client.explain(prompt, context, **options))
+
     def drain(self, name: str, *, is_forced: bool = False, is_over: bool = False) -> None:
         """Have a device hand over what it holds; see `Client.drain`."""
         self._loop.result(self._client.drain(name, is_forced=is_forced, is_over=is_over))
@@ -90,6 +97,11 @@ class BlockingAnswer:
     def route(self) -> Plan | None:
         """The way that it takes now; see `Answer.route`."""
         return self._answer.route
+
+    @property
+    def decision(self) -> Decision | None:
+        """Why it takes its way; see `Answer.decision`."""
+        return self._answer.decision
 
     @property
     def recoveries(self) -> tuple[Recovery, ...]:

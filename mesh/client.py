@@ -14,13 +14,15 @@ from functools import partial
 from typing import TypedDict, Unpack
 
 from mesh.conversation import Conversation, Patience, asking, reply
-from mesh.errors import BadSetting, InternalError, UnknownDevice
+from mesh.decision import Decision, Explanation, Privacy
+from mesh.errors import BadSetting, InsufficientMemory, InternalError, UnknownDevice
 from mesh.gateways import Gateways, Open, OpenNode, Way
 from mesh.link import Link
 from mesh.logic.account import Account
 from mesh.messages import (
     ChatFinished,
     ChatRequest,
+    Decided,
     DevicesReply,
     DevicesRequest,
     DrainReply,
@@ -33,6 +35,7 @@ from mesh.messages import (
 )
 from mesh.now import now_s
 from mesh.types import (
+    MIN_ID_DIGITS,
     ChatMessage,
     Device,
     NodeRecord,
@@ -44,7 +47,6 @@ from mesh.types import (
 )
 
 _REQUEST_ID = 1  # the only request on its link
-_MIN_ID_DIGITS = 4  # of an id's beginning; shorter ones would catch names that were mistyped
 _SHOWN_ID_DIGITS = 8
 
 DEFAULT_MAX_TOKENS = 256
@@ -54,7 +56,7 @@ class ChatOptions(TypedDict, total=False):
     """How an answer is made; everything has a default."""
 
     model: str
-    """Name of a model; by default the gateway's first."""
+    """Name of a model; by default the gateway's first. 'auto': the best that is there."""
     max_tokens: int
     """Longest answer; 256."""
     temperature: float
@@ -66,6 +68,10 @@ class ChatOptions(TypedDict, total=False):
     """The same seed, model and prompt give the same answer; drawn at random by default."""
     deadline_s: float
     """Seconds after which the answer fails rather than goes on."""
+    skill: str
+    """What the model is to be good at, where none is named: chat, math, code, ...; see `mesh.card.Skill`."""
+    privacy: str
+    """How far the request may go: device, mesh (the default) or cloud; see `mesh.Privacy`."""
 
 
 class Answer:
@@ -76,7 +82,8 @@ class Answer:
     """
 
     def __init__(self, request: ChatRequest, gateways: Gateways) -> None:
-        self._request = request
+        self.request = request
+        """What is asked."""
         self._gateways = gateways
         self._account: Account | None = None
 
@@ -91,7 +98,7 @@ class Answer:
         """
         if self._account is not None:
             raise BadSetting("an answer can be iterated once; ask again for another")
-        account = self._account = Account(self._request, now_s())
+        account = self._account = Account(self.request, now_s())
         conversation = Conversation(account, self._gateways)
         try:
             while account.summary is None:
@@ -107,12 +114,17 @@ class Answer:
     @property
     def seed(self) -> int:
         """The seed that this answer is drawn with."""
-        return self._request.sampling.seed
+        return self.request.sampling.seed
 
     @property
     def route(self) -> Plan | None:
         """The way that it takes now; None until that is known."""
         return self._account.route if self._account else None
+
+    @property
+    def decision(self) -> Decision | None:
+        """Why it takes its way, and what other ways there were; None until that is known."""
+        return self._account.decision if self._account else None
 
     @property
     def recoveries(self) -> tuple[Recovery, ...]:
@@ -133,7 +145,7 @@ class Answer:
                     yield event
 
     def _take(self, message: Message, conversation: Conversation) -> tuple[Routed | Piece, ...]:
-        if not isinstance(message, Routed | Piece | ChatFinished):
+        if not isinstance(message, Decided | Routed | Piece | ChatFinished):
             raise _surprise(message)
         if isinstance(message, Routed):
             self._gateways.named(message.gateways)
@@ -175,10 +187,7 @@ class Client:
         """
         if unknown := sorted(options.keys() - ChatOptions.__annotations__.keys()):
             raise BadSetting(f"chat has no option '{unknown[0]}'")
-        if isinstance(prompt, str):
-            prompt = [ChatMessage("user", prompt)]
-        if any(not _is_text(message.content) for message in prompt):
-            raise BadSetting("the prompt has bytes that are no UTF-8 text; write it anew")
+        messages = _messages(prompt)
         deadline_s = options.get("deadline_s")
         if deadline_s is not None and not deadline_s >= 0:  # written so that NaN is refused
             raise BadSetting(f"deadline_s is {deadline_s}; it must be 0 or more")
@@ -193,10 +202,12 @@ class Client:
         request = ChatRequest(
             request_id=_REQUEST_ID,
             model=options.get("model"),
-            messages=tuple(prompt),
+            messages=messages,
             max_tokens=options.get("max_tokens", DEFAULT_MAX_TOKENS),
             sampling=sampling,
             deadline_s=deadline_s,
+            privacy=Privacy.parse(options.get("privacy", Privacy.MESH)),
+            skill=options.get("skill"),
         )
         return Answer(request, self._gateways)
 
@@ -211,10 +222,34 @@ class Client:
 
     async def plan(self, model: str | None = None, context: int | None = None) -> Plan:
         """How the mesh would place a model now, for sessions of at least `context` positions."""
-        async with asking(self._open, PlanRequest(_REQUEST_ID, model, context)) as link:
+        chat = ChatOptions(model=model) if model else ChatOptions()
+        explanation = await self.explain("", context or 1, **chat)
+        if explanation.plan is None:
+            raise InsufficientMemory(explanation.decision.reason)
+        return explanation.plan
+
+    async def explain(
+        self, prompt: str | Sequence[ChatMessage], context: int | None = None, **options: Unpack[ChatOptions]
+    ) -> Explanation:
+        """How a chat with these options would be answered now, and why; nothing is computed.
+
+        An empty prompt stands for any; `context`: positions to make room for, by default those of the prompt
+        and the answer. Raises as `chat` does, and what the mesh could not do.
+        """
+        asked = self.chat(prompt, **options).request
+        request = PlanRequest(
+            request_id=_REQUEST_ID,
+            model=asked.model,
+            context=context,
+            messages=asked.messages if prompt else (),
+            max_tokens=0 if context else asked.max_tokens,
+            privacy=asked.privacy,
+            skill=asked.skill,
+        )
+        async with asking(self._open, request) as link:
             match await reply(link, Patience.usual()):
-                case PlanReply(_, plan):
-                    return plan
+                case PlanReply(_, plan, decision):
+                    return Explanation(decision, plan)
                 case unexpected:
                     raise _surprise(unexpected)
 
@@ -245,7 +280,7 @@ def named_device(name: str, devices: Sequence[Device]) -> NodeRecord:
     """
     there = [device.record for device in devices if device.state not in (NodeState.LOST, NodeState.LEFT)]
     found = [record for record in there if record.name == name]
-    if not found and len(name) >= _MIN_ID_DIGITS:
+    if not found and len(name) >= MIN_ID_DIGITS:
         found = [record for record in there if record.node_id.startswith(name.lower())]
     if not found:
         names = ", ".join(dict.fromkeys(record.name for record in there))
@@ -254,6 +289,13 @@ def named_device(name: str, devices: Sequence[Device]) -> NodeRecord:
         ids = ", ".join(record.node_id[:_SHOWN_ID_DIGITS] for record in found)
         raise BadSetting(f"'{name}' fits {len(found)} devices; name one by its id: {ids}")
     return found[0]
+
+
+def _messages(prompt: str | Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
+    messages = (ChatMessage("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
+    if any(not _is_text(message.content) for message in messages):
+        raise BadSetting("the prompt has bytes that are no UTF-8 text; write it anew")
+    return messages
 
 
 def _is_text(content: str) -> bool:

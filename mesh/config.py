@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mesh.types import Standby
+from mesh.types import Aim, Standby
 
 DEFAULT_MESH = "home"
 """Name of the mesh where none is given."""
@@ -16,6 +16,12 @@ DEFAULT_MESH = "home"
 MAX_MESSAGE_BYTES = 16 * 2**20
 """Largest message on the wire. The largest we send is a frame of MAX_FRAME_POSITIONS in bf16, 8 MiB at a
 hidden size of 8,192; the rest is room for float32. A peer cannot make us allot more than this."""
+
+MAX_PADDING_BYTES = 64 * 2**10
+"""In a question by which a way is measured. Twice what we send; it is dropped where it is read."""
+
+MAX_LINKS = 32
+"""Ways that a node tells of in its status, the nearest: more than a plan has stages, and below 2 KB."""
 
 MAX_FRAME_POSITIONS = 512
 """Positions in one frame; longer prompts go in several, which also fills the pipeline."""
@@ -44,6 +50,8 @@ class Timing:
     """Silence of such a node after which it is suspect."""
     quick_lost_s: float = 0.9
     """And lost. Above two retransmissions of TCP in a row (0.2 and 0.4 s), or bad Wi-Fi would kill."""
+    echo_interval_s: float = 20.0
+    """Between two pairs of questions to a node by which the way to it is measured: ways seldom change."""
     flap_window_s: float = 60.0
     """A node that goes and comes again more than `flap_limit` times in that time is not reliable."""
     flap_limit: int = 2
@@ -63,6 +71,9 @@ class Timing:
     """How long a stage keeps a session whose gateway is gone: its client may turn to another one."""
     drain_s: float = 30.0
     """The longest that a node which is asked to leave waits until others have taken over."""
+    told_every_s: float = 0.03
+    """Text of an answer is sent so often at most: nobody reads faster, and each message costs a quarter of a
+    millisecond, which a stage on the same processor lacks."""
     client_ask_s: float = 0.3
     """Silence in an answer after which its client asks the gateway for a sign of life."""
     client_lost_s: float = 0.6
@@ -78,3 +89,7 @@ class Planning:
     """A plan allots the context a request needs, rounded up to this, so that plans are stable."""
     standby: Standby = Standby.NONE
     """For which spans another node holds a warm copy."""
+    aim: Aim | None = None
+    """What makes a plan the best; None: throughput while many ask, else latency."""
+    distrusted: frozenset[str] = frozenset()
+    """Devices that the gateway never uses, by name or the first 4 or more digits of the id."""

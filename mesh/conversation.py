@@ -145,6 +145,9 @@ class Conversation:
         meant = self._gateways.current
         reached = await self._gateways.open()
         if reached.record.node_id != meant.node_id:
+            if self._account.stays:
+                await reached.link.close()
+                raise PeerUnreachable(f"{meant.name} does not answer, and the request may not leave it")
             self._account.lost(meant.name, now_s())
             self._failed[meant.node_id] = meant.name
             self._gone[meant.node_id] = None

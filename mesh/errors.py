@@ -6,6 +6,7 @@
     │   ├── UnknownModel         no model of that name in the catalogue or on disk
     │   ├── ModelNotPulled       a known model whose file is not on this device
     │   ├── ContextExceeded      prompt and answer do not fit the model's context
+    │   ├── UnknownSkill         no skill of that name; says which there are
     │   ├── UnknownDevice        no device of that name in the mesh
     │   └── LastHolder           nobody could take over what a device holds, so it may not be drained
     ├── ModelError               the model's file is at fault
@@ -14,6 +15,7 @@
     ├── CapacityError            the devices are too small or too busy
     │   ├── InsufficientMemory   no plan fits; says how many megabytes are missing
     │   └── Busy                 full right now; says after how many seconds to try again
+    │       └── UpstreamBusy     an attached server takes nothing right now
     ├── NetworkError             a peer or the path to it is at fault
     │   ├── PeerUnreachable      nobody answered there; try again later
     │   ├── ChannelClosed        the peer closed the channel, or it broke
@@ -24,7 +26,10 @@
     │   ├── AddressInUse         another program listens there
     │   ├── NoDevices            nobody of this mesh was found
     │   ├── NodeLeaving          the node that was asked is about to leave; ask another
-    │   └── PullFailed           a model could not be downloaded; what came is kept for the next try
+    │   ├── PullFailed           a model could not be downloaded; what came is kept for the next try
+    │   ├── UpstreamUnreachable  the attached server does not answer at its address; nothing was sent
+    │   ├── UpstreamRefused      it will not do what was asked: a wrong key, model or setting
+    │   └── UpstreamBroken       its answer broke off, or was none
     └── SessionError             one session is broken; its node lives
         ├── UnknownSession       a frame of a session that was never opened, or is gone
         ├── StageNotLoaded       the node does not hold the span that the session needs; plan again
@@ -81,6 +86,12 @@ class ContextExceeded(BadRequest):
     """Prompt and answer together do not fit the model's context."""
 
     code = "context_exceeded"
+
+
+class UnknownSkill(BadRequest):
+    """No skill of that name is known."""
+
+    code = "unknown_skill"
 
 
 class UnknownDevice(BadRequest):
@@ -141,7 +152,13 @@ class Busy(CapacityError):
         if self.retry_after_s is not None:
             return self
         seconds = max(1, round(retry_after_s))
-        return Busy(f"{self}; try again in about {seconds} s", float(seconds))
+        return type(self)(f"{self}; try again in about {seconds} s", float(seconds))
+
+
+class UpstreamBusy(Busy):
+    """An attached server takes nothing right now."""
+
+    code = "upstream_busy"
 
 
 class NetworkError(MeshError):
@@ -215,6 +232,25 @@ class PullFailed(NetworkError):
     """A model could not be downloaded; what came so far is kept for the next try."""
 
     code = "pull_failed"
+
+
+class UpstreamUnreachable(NetworkError):
+    """Nobody answered at the address of an attached server; no part of the question was sent."""
+
+    code = "upstream_unreachable"
+
+
+class UpstreamRefused(NetworkError):
+    """An attached server will not do what was asked; its owner must change a key, a model or a setting."""
+
+    code = "upstream_refused"
+    retry = False
+
+
+class UpstreamBroken(NetworkError):
+    """An attached server's answer broke off, or was none; part of it may have come."""
+
+    code = "upstream_broken"
 
 
 class SessionError(MeshError):
@@ -305,8 +341,8 @@ _BY_CODE = {error.code: error for error in _leaves(MeshError)}
 def from_code(code: str, message: str, retry_after_s: float | None = None) -> MeshError:
     """Rebuild an error that travelled; a code of a newer version becomes an InternalError that names it."""
     known = _BY_CODE.get(code)
-    if known is Busy:
-        return Busy(message, retry_after_s)
+    if known is not None and issubclass(known, Busy):
+        return known(message, retry_after_s)
     return known(message) if known else InternalError(f"{message} ({code})")
 
 

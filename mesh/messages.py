@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mesh.decision import Decision, Privacy
 from mesh.errors import MeshError, StageLost, from_code, retry_after_s
 from mesh.types import (
     Address,
@@ -74,6 +75,24 @@ class HeartbeatReply:
 @dataclass(frozen=True, slots=True)
 class Goodbye:
     """The sender leaves on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """A node asks another how long the way to it is; answered at once by an EchoReply."""
+
+    number: int
+    """Of the question, on this link."""
+    padding_bytes: int = 0
+    """So much of the message means nothing, and is there to take its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class EchoReply:
+    """The answer to an Echo."""
+
+    number: int
+    """The question's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,16 +275,32 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A client asks for an answer: Routed and Piece, ..., then ChatFinished or RequestFailed."""
+    """A client asks for an answer: Decided, Routed and Piece, ..., then ChatFinished or RequestFailed."""
 
     request_id: int
     model: str | None
+    """None: the gateway's first, or the best for a skill that is named; `auto`: the best."""
     messages: tuple[ChatMessage, ...]
     max_tokens: int
     sampling: Sampling
     deadline_s: float | None
     started: Started | None = None
     """The answer is to go on where another gateway was lost; pieces are only of what follows."""
+    privacy: Privacy = Privacy.MESH
+    """How far it may go."""
+    skill: str | None = None
+    """What the model is to be good at, where none is named; see `mesh.card.Skill`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """How the request is answered, and why.
+
+    Told before the first piece, and again where that way fails before it.
+    """
+
+    request_id: int
+    decision: Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,19 +358,26 @@ class DevicesReply:
 
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
-    """How would the mesh place this model now?"""
+    """How would this request be answered now?"""
 
     request_id: int
     model: str | None
     context: int | None
+    """Positions to make room for; None: those of the prompt and the answer."""
+    messages: tuple[ChatMessage, ...] = ()
+    """The prompt; none: nothing is said yet."""
+    max_tokens: int = 0
+    privacy: Privacy = Privacy.MESH
+    skill: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PlanReply:
-    """The plan that a chat of that context would use."""
+    """The decision, and the best plan of the mesh; None where it has none."""
 
     request_id: int
-    plan: Plan
+    plan: Plan | None
+    decision: Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,7 +399,7 @@ class DrainReply:
 
 
 ClientRequest = ChatRequest | CancelRequest | DevicesRequest | PlanRequest | DrainRequest
-ClientReply = Routed | Piece | ChatFinished | DevicesReply | PlanReply | DrainReply | RequestFailed
+ClientReply = Decided | Routed | Piece | ChatFinished | DevicesReply | PlanReply | DrainReply | RequestFailed
 
 Message = (
     Hello
@@ -365,6 +407,8 @@ Message = (
     | Heartbeat
     | HeartbeatReply
     | Goodbye
+    | Echo
+    | EchoReply
     | LoadStage
     | StageLoaded
     | OpenSession

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from mesh.card import ModelCard
 from mesh.config import MAX_MESSAGE_BYTES
 from mesh.errors import MalformedMessage, MeshError
 from mesh.spec import ModelSpec
@@ -29,6 +30,7 @@ from mesh.types import (
     SpeedRecord,
     StageKey,
 )
+from mesh.upstream import UpstreamCard, UpstreamPiece, UpstreamQuestion
 
 
 class Channel(Protocol):
@@ -189,7 +191,7 @@ class Compute(Protocol):
 
 
 class Conditions(Protocol):
-    """What the device knows of its own state: battery, heat, whether it is about to leave."""
+    """What the device knows of its own state: battery, heat, link, whether it is to leave or to rest."""
 
     def watch(self) -> AsyncGenerator[Condition]:
         """Yield the state now and then each change that may matter, without end; never raises."""
@@ -247,8 +249,43 @@ class Library(Protocol):
     async def spec_of(self, digest: Digest) -> ModelSpec:
         """The shape of the model with these bytes; raise ModelNotPulled where it is not here."""
 
+    async def card(self, model: str) -> ModelCard | None:
+        """What is known of a model by that name, here or not; None where nothing is.
+
+        Raises BadSetting for a card beside the model that cannot be read.
+        """
+
     async def codec(self, model: str) -> TextCodec:
         """A model's tokenizer and template; raises as `spec` does."""
 
     async def encode_chat(self, model: str, messages: Sequence[ChatMessage]) -> tuple[int, ...]:
         """TextCodec.encode_chat without keeping the loop from its work, however long the text."""
+
+
+class Upstream(Protocol):
+    """A server outside the mesh that answers as OpenAI's does."""
+
+    @property
+    def card(self) -> UpstreamCard:
+        """What others may know of it."""
+
+    def chat(self, question: UpstreamQuestion) -> AsyncGenerator[UpstreamPiece]:
+        """Ask, and yield the answer as it comes; its last piece, and no other, is an UpstreamEnd.
+
+        Nothing is asked before the first piece is. Closed (use `contextlib.aclosing`) or cancelled, it closes
+        the connection, so that the server may stop. Without an UpstreamEnd the answer is not complete, and
+        one of these was raised: UnknownModel for a model that is not on the card, UpstreamUnreachable (both
+        before anything was sent), UpstreamRefused, UpstreamBusy, UpstreamBroken. No error shows the key.
+        """
+
+    async def models(self) -> tuple[str, ...]:
+        """The models that it says it has, by its own names, in its order; raises as `chat` does."""
+
+    async def is_reachable(self) -> bool:
+        """Whether it answers at all now, be it with a refusal; never raises."""
+
+    async def close(self) -> None:
+        """Free what it holds; call it when no answer is under way. It is not reachable afterwards.
+
+        Never raises, and may be called twice.
+        """

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import pairwise
+from math import floor
 from typing import NewType
 
 from mesh.errors import BadSetting
@@ -59,6 +61,15 @@ class Standby(StrEnum):
     """For each of them; where one has no room anywhere, the model is not served."""
 
 
+class Aim(StrEnum):
+    """What makes one plan better than another."""
+
+    LATENCY = "latency"
+    """The time of a token for one who asks."""
+    THROUGHPUT = "throughput"
+    """The number of tokens in all, while many ask."""
+
+
 class Source(StrEnum):
     """How a node was found."""
 
@@ -89,6 +100,8 @@ class FinishReason(StrEnum):
     """The model ended it."""
     LENGTH = "length"
     """It reached max_tokens."""
+    FILTERED = "filtered"
+    """A server outside the mesh does not let it say more."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -143,6 +156,10 @@ class ProtocolVersion:
         return f"{self.major}.{self.minor}"
 
 
+MIN_ID_DIGITS = 4
+"""Of an id's beginning, to name a node by; shorter ones would catch names that were mistyped."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
     """What a node tells about itself that does not change while it runs."""
@@ -160,6 +177,10 @@ class NodeRecord:
     def at(self, address: Address) -> NodeRecord:
         """Return the same node at another address."""
         return replace(self, address=address)
+
+    def is_called(self, name: str) -> bool:
+        """Whether a person may mean this node by its name, or by the first 4 or more digits of its id."""
+        return self.name == name or (len(name) >= MIN_ID_DIGITS and self.node_id.startswith(name.lower()))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -193,7 +214,13 @@ class LoadedStage:
 
     key: StageKey
     weights_bytes: int
+    step_s: float = 0.0
+    """What a step of one row of one session takes there as a rule; 0 where none was measured."""
 
+
+_BATTERY_STEPS = 20
+_MOST_STEPS = 64  # of a record of speed
+_ENDLESS = 1e18  # nothing that is counted or measured here comes near
 
 SPEED_VERSION = 1
 """Of `SpeedRecord`; grows when its figures come to mean something else."""
@@ -235,6 +262,17 @@ class SpeedRecord:
     def __post_init__(self) -> None:
         _require(bool(self.steps), "a record of speed has at least one step")
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether all figures can be what they stand for: numbers above zero, and steps that grow."""
+        figures = [self.layer_bytes, self.num_layers, self.prefill_layer_row_s, self.memory_rate_bytes_per_s]
+        figures += [
+            figure for step in self.steps for figure in (step.num_sessions, step.layer_s, step.head_s)
+        ]
+        counts = [step.num_sessions for step in self.steps]
+        is_rising = all(one < other for one, other in pairwise(counts))
+        return is_rising and len(counts) <= _MOST_STEPS and all(0 < figure < _ENDLESS for figure in figures)
+
     def step_s(self, step: StepSpeed) -> float:
         """Seconds of a step through the whole model on this device alone."""
         return self.num_layers * step.layer_s + step.head_s
@@ -264,6 +302,43 @@ class SpeedRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkRecord:
+    """What a node has measured of the way to another."""
+
+    node_id: NodeId
+    """The other one."""
+    round_trip_s: float
+    """Of a message of a few bytes and its answer, when nothing was in their way."""
+    rate_bytes_per_s: float | None
+    """At which a message of some size goes there; None until that was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """The state of a device that decides whether it should work for others."""
+
+    battery: float | None = None
+    """Charge from 0 to 1; None for a device on mains only."""
+    is_charging: bool = False
+    is_hot: bool = False
+    """It has to slow down, or soon will."""
+    is_departing: bool = False
+    """It is about to leave the house: a car whose engine was started."""
+    is_metered: bool = False
+    """What goes over its link costs its owner money."""
+    resting_until: str | None = None
+    """Until when its owner lets it rest, such as 07:00; None while it may be used."""
+
+    @property
+    def told(self) -> Condition:
+        """As it is told to others, who need not hear of each percent."""
+        battery = (
+            None if self.battery is None else floor(self.battery * _BATTERY_STEPS + 1e-6) / _BATTERY_STEPS
+        )
+        return replace(self, battery=battery)
+
+
+@dataclass(frozen=True, slots=True)
 class NodeStatus:
     """What a node tells about itself whenever it has changed."""
 
@@ -281,19 +356,10 @@ class NodeStatus:
     """Of `used_bytes`: caches of sessions that are over, which make room for whoever needs it."""
     speed: SpeedRecord | None = None
     """How fast it computes; None until that was measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """The state of a device that decides whether it should work for others."""
-
-    battery: float | None = None
-    """Charge from 0 to 1; None for a device on mains only."""
-    is_charging: bool = False
-    is_hot: bool = False
-    """It has to slow down, or soon will."""
-    is_departing: bool = False
-    """It is about to leave the house: a car whose engine was started."""
+    links: tuple[LinkRecord, ...] = ()
+    """What it has measured of the ways to others, the nearest first. Of each pair only one measures."""
+    condition: Condition | None = None
+    """Battery, heat and the like, the battery in steps of a twentieth; None where nothing is known of it."""
 
 
 @dataclass(frozen=True, slots=True)

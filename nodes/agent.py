@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from mesh.adapters.device_conditions import DeviceConditions
@@ -22,15 +24,18 @@ from mesh.engines.choosing import EngineName, engine_maker
 from mesh.engines.compute import EngineCompute
 from mesh.errors import BadSetting
 from mesh.messages import PROTOCOL
-from mesh.ports import Listener
+from mesh.ports import Listener, Upstream
 from mesh.roles.node import Node, NodeSettings, Ports
 from mesh.store.shelf import ModelStore
 from mesh.types import Address, DeviceClass, NodeRecord, Standby
+from mesh.upstream import UpstreamSettings
 from nodes.bench_device import Choice
 from nodes.identity import Identity, claim_identity
 from nodes.memory_size import format_memory_size
+from nodes.owner_limits import OwnerLimits
 from nodes.speedometer import ProcessSpeedometer
 from nodes.stopping import stopping
+from nodes.upstreams import read_upstreams
 
 _log = logging.getLogger(__name__)
 
@@ -59,8 +64,8 @@ class AgentOptions:
     mesh: str
     until_eof: bool
     """Leave at once when standard input ends: for a parent that may die."""
-    heeds_conditions: bool
-    """Hand over when the battery is low, the device is hot or about to leave the house."""
+    limits: OwnerLimits
+    """When the device hands over, and which others it uses."""
     measures_speed: bool
     """Measure how fast the device computes where that is not known, when nobody needs it."""
 
@@ -79,9 +84,11 @@ async def run_agent(options: AgentOptions, announce: Announcements) -> None:
     """Run until SIGINT, SIGTERM or, where asked for, the end of standard input; then leave the mesh.
 
     The first signal has it hand over what it holds before it leaves, the second leaves at once; so does the
-    end of standard input. Raises AddressInUse or BadSetting before it has started.
+    end of standard input. Raises AddressInUse or BadSetting before it has started, also for a mistake in the
+    settings of servers outside the mesh (`nodes.upstreams`).
     """
     _check_spare(options)
+    upstreams = read_upstreams(options.data_dir, os.environ)
     wanted = options.default_name if options.name is None else options.name
     with claim_identity(options.data_dir, wanted) as identity:
         listener = await GrpcTransport().listen(options.listen)
@@ -89,14 +96,30 @@ async def run_agent(options: AgentOptions, announce: Announcements) -> None:
         with _compute(options) as (library, compute):
             is_local = _is_loopback(options.listen.host)
             discovery = ZeroconfDiscovery(loopback_only=is_local)
-            conditions = DeviceConditions(options.data_dir) if options.heeds_conditions else None
+            conditions = _conditions(options)
             choice = Choice(options.data_dir, options.engine, options.num_threads)
             speedometer = ProcessSpeedometer(choice)
-            ports = Ports(GrpcTransport(), discovery, compute, library, conditions, speedometer)
-            node = Node(record, listener, ports, _settings(options))
-            announce.started(record)
-            async with stopping(node, announce.handing_over, until_eof=options.until_eof):
-                await node.run()
+            async with _attached(upstreams) as servers:
+                ports = Ports(GrpcTransport(), discovery, compute, library, conditions, speedometer, servers)
+                node = Node(record, listener, ports, _settings(options))
+                announce.started(record)
+                async with stopping(node, announce.handing_over, until_eof=options.until_eof):
+                    await node.run()
+
+
+@asynccontextmanager
+async def _attached(settings: Sequence[UpstreamSettings]) -> AsyncIterator[tuple[Upstream, ...]]:
+    """Attach the servers outside the mesh; where there are none, nothing is loaded for them."""
+    if not settings:
+        yield ()
+        return
+    adapter = import_module("mesh.adapters.openai_upstream")
+    servers = tuple[Upstream, ...](adapter.OpenAiUpstream(one) for one in settings)
+    try:
+        yield servers
+    finally:
+        for server in servers:
+            await server.close()
 
 
 def _check_spare(options: AgentOptions) -> None:
@@ -108,12 +131,18 @@ def _check_spare(options: AgentOptions) -> None:
         )
 
 
+def _conditions(options: AgentOptions) -> DeviceConditions | None:
+    limits = options.limits
+    return DeviceConditions(options.data_dir, wishes=limits.wishes) if limits.heeds_conditions else None
+
+
 def _settings(options: AgentOptions) -> NodeSettings:
     return NodeSettings(
         memory_bytes=options.memory_bytes,
         spare_bytes=options.spare_bytes,
         peers=options.peers,
-        planning=Planning(standby=options.standby),
+        planning=Planning(standby=options.standby, distrusted=options.limits.distrusted),
+        readiness=options.limits.readiness,
         measures_speed=options.measures_speed,
     )
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "devices": "List the devices of the mesh.",
     "drain": "Have a device hand over what it holds and take nothing new.",
     "plan": "Show how the mesh would place a model.",
+    "explain": "Say who would answer a prompt, and why.",
     "ask": "Ask one question.",
     "chat": "Talk.",
     "pull": "Get a model.",

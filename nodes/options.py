@@ -20,10 +20,13 @@ import platformdirs
 import mesh
 from mesh.client import DEFAULT_MAX_TOKENS, ChatOptions, Client
 from mesh.config import DEFAULT_MESH
+from mesh.decision import Privacy
 from mesh.errors import BadSetting
+from mesh.logic.rest import RestTime, parse_rest_time
 from mesh.types import Address, DeviceClass, Standby
-from nodes.identity import MAX_NAME_LENGTH, is_device_name
+from nodes.identity import MAX_NAME_LENGTH, check_device_name, is_device_name
 from nodes.memory_size import parse_memory_size
+from nodes.share import parse_share
 
 DEFAULT_MODEL = "smollm2:135m"
 
@@ -71,6 +74,36 @@ class HostPort(click.ParamType[Address]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Address:
         """Read an address; a bad one is wrong usage."""
         return _usage(self, Address.parse, value)
+
+
+class BatteryShare(click.ParamType[float]):
+    """A share like 30%."""
+
+    name = "share"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read a share; a bad one is wrong usage."""
+        return _usage(self, parse_share, value)
+
+
+class TimesOfDay(click.ParamType[RestTime]):
+    """A part of each day like 22:00-07:00."""
+
+    name = "from-to"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> RestTime:
+        """Read the times; bad ones are wrong usage."""
+        return _usage(self, parse_rest_time, value)
+
+
+class DeviceName(click.ParamType[str]):
+    """The name of a device, or the beginning of its id."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the name."""
+        return _usage(self, check_device_name, value)
 
 
 class Seconds(click.ParamType[float]):
@@ -142,12 +175,23 @@ standby_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value and nothing else.")
 
 
+privacy_option = click.option(
+    "--privacy",
+    type=click.Choice([kind.value for kind in Privacy]),
+    default=Privacy.MESH.value,
+    show_default=True,
+    help="How far the prompt may go: this device, the mesh, or beyond.",
+)
+
+
 def sampling_options(command: Callable[..., object]) -> Callable[..., object]:
     """Add the options of an answer; the command receives them as `chat: ChatOptions`."""
 
     @functools.wraps(command)
-    def with_chat(*, max_tokens: int, temperature: float, seed: int | None, **rest: object) -> object:
-        chat = ChatOptions(max_tokens=max_tokens, temperature=temperature)
+    def with_chat(
+        *, max_tokens: int, temperature: float, seed: int | None, privacy: str, **rest: object
+    ) -> object:
+        chat = ChatOptions(max_tokens=max_tokens, temperature=temperature, privacy=privacy)
         if seed is not None:
             chat["seed"] = seed
         return command(chat=chat, **rest)
@@ -163,6 +207,27 @@ def sampling_options(command: Callable[..., object]) -> Callable[..., object]:
             help="0 takes the most likely token.",
         ),
         click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="The same seed, the same answer."),
+        privacy_option,
+    )
+
+
+def answer_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Add the options of an answer and of its model; the command receives them as `chat: ChatOptions`."""
+
+    @functools.wraps(command)
+    def with_model(*, model: str | None, skill: str | None, chat: ChatOptions, **rest: object) -> object:
+        if model is not None:
+            chat["model"] = model
+        if skill is not None:
+            chat["skill"] = skill
+        return command(chat=chat, **rest)
+
+    return _with(
+        sampling_options(with_model),
+        click.option(
+            "--model", help="Which model; 'auto': the best that is there [default: the first of the node]."
+        ),
+        click.option("--skill", help="What it is to be good at, where none is named: chat, math, code, ..."),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from mesh.types import (
@@ -49,7 +50,7 @@ def print_table(table: Table) -> None:
 
 def device_json(device: Device) -> dict[str, object]:
     """A line of `mesh devices --json`."""
-    record, status = device.record, device.status
+    record, status, speed = device.record, device.status, _speed(device)
     return {
         "name": record.name,
         "class": record.device_class,
@@ -63,16 +64,20 @@ def device_json(device: Device) -> dict[str, object]:
         "spare_bytes": status.spare_bytes if status else None,
         "used_bytes": status.used_bytes if status else None,
         "num_sessions": status.num_sessions if status else None,
-        "decode_tokens_per_s": round(status.speed.decode_tokens_per_s, 1)
-        if status and status.speed
-        else None,
-        "speed": speed_json(status.speed) if status and status.speed else None,
+        "decode_tokens_per_s": round(speed.decode_tokens_per_s, 1) if speed else None,
+        "speed": speed_json(speed) if speed else None,
         "models": [model.name for model in status.models] if status else [],
         "stages": [
             {"span": [stage.key.span.start, stage.key.span.end], "weights_bytes": stage.weights_bytes}
             for stage in (status.stages if status else ())
         ],
     }
+
+
+def _speed(device: Device) -> SpeedRecord | None:
+    """What a device announces of its speed; None where that is nothing, or nonsense."""
+    speed = device.status.speed if device.status else None
+    return speed if speed is not None and speed.is_sound else None
 
 
 def speed_json(speed: SpeedRecord) -> dict[str, object]:
@@ -141,14 +146,14 @@ def devices_table(devices: Sequence[Device]) -> Table:
     for column in (table.columns[0], table.columns[6]):  # long names, and many spans
         column.no_wrap, column.overflow, column.min_width = False, "fold", _LEAST_COLUMN
     for device in devices:
-        status = device.status
+        status, speed = device.status, _speed(device)
         table.add_row(
-            device.record.name,
+            escape(device.record.name),
             device.record.device_class,
             _state_cell(device),
             format_memory_size(status.memory_bytes) if status else "",
             format_memory_size(status.used_bytes) if status and status.used_bytes else "",
-            f"{status.speed.decode_tokens_per_s:.0f}" if status and status.speed else "",
+            f"{speed.decode_tokens_per_s:.0f}" if speed else "",
             ", ".join(str(stage.key.span) for stage in status.stages) if status else "",
             str(device.record.address),
             device.record.node_id[:6],
@@ -166,13 +171,15 @@ def _state_cell(device: Device) -> str:
 
 
 def remarks(devices: Sequence[Device]) -> list[str]:
-    """A line for each reason why plans leave a device out though it is there."""
+    """A line for each reason why plans leave a device out though it is there, or do not believe it."""
     lines = []
     for device in devices:
         if device.status and device.status.leaving is not None:
             lines.append(f"{device.record.name} is leaving: {device.status.leaving}")
         if device.kept_out is not None:
             lines.append(f"{device.record.name} is kept out of plans: {device.kept_out}")
+        if device.status and device.status.speed is not None and _speed(device) is None:
+            lines.append(f"{device.record.name} announces figures that are no speeds: they count for nothing")
     return lines
 
 
@@ -216,7 +223,7 @@ def plan_table(plan: Plan) -> Table:
 
 def _planned_row(stage: PlannedStage, layers: str) -> tuple[str, ...]:
     return (
-        stage.node.name,
+        escape(stage.node.name),
         stage.node.device_class,
         layers,
         format_memory_size(stage.weights_bytes),

@@ -229,5 +229,9 @@ _OF_DEVICES: dict[FaultKind, tuple[_Act, _Act]] = {
         lambda device, _, __: device.conditions.depart(is_departing=True),
         lambda device, _, __: device.conditions.depart(is_departing=False),
     ),
+    FaultKind.METERED: (
+        lambda device, _, __: device.conditions.meter(is_metered=True),
+        lambda device, _, __: device.conditions.meter(is_metered=False),
+    ),
 }
 """How each fault of a device begins and ends."""

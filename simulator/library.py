@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable, Sequence
 
+from mesh.card import ModelCard
 from mesh.errors import ModelNotPulled, UnknownModel
 from mesh.spec import ModelSpec
 from mesh.types import ChatMessage, Digest, ModelRef
@@ -26,7 +27,8 @@ _NUM_SYLLABLES = len(_CONSONANTS) * len(_VOWELS)
 class MemoryLibrary:
     """The Library port of a device with these models on its disk; there may be none."""
 
-    def __init__(self, specs: Iterable[ModelSpec] = (TINY,)) -> None:
+    def __init__(self, specs: Iterable[ModelSpec] = (TINY,), cards: Iterable[ModelCard] = ()) -> None:
+        self._cards = {card.name: card for card in cards}
         self._by_name = {spec.name: spec for spec in sorted(specs, key=lambda spec: spec.name)}
         self._by_digest = {spec.digest: spec for spec in self._by_name.values()}
         self._refs = tuple(spec.ref for spec in self._by_name.values())
@@ -50,6 +52,10 @@ class MemoryLibrary:
         if spec is None:
             raise ModelNotPulled(f"the model {digest[:12]} is not on this device")
         return spec
+
+    async def card(self, model: str) -> ModelCard | None:
+        """What is known of a model; see the port."""
+        return self._cards.get(model)
 
     async def codec(self, model: str) -> ByteCodec:
         """Tokenizer and template; see the port."""

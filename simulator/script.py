@@ -34,6 +34,8 @@ class FaultKind(StrEnum):
     """On battery from now on, filled to `amount` from 0 to 1; 0: as it was left, else full."""
     DEPART = "depart"
     """The device is about to leave the house, and says so: a car whose engine was started."""
+    METERED = "metered"
+    """What goes over the device's link costs money, and its system says so: a phone that shares its data."""
     DRAIN = "drain"
     """Somebody asks the agent to hand over what it holds, and to take nothing new."""
     DELAY = "delay"
@@ -126,6 +128,8 @@ class DeviceScript:
     """Version of the protocol that it speaks, where not ours."""
     battery_level: float | None = None
     """From 0 to 1; None on mains."""
+    is_measured: bool = False
+    """Whether it announces how fast it is, as an agent does once it has measured itself."""
 
 
 @dataclass(frozen=True, slots=True)

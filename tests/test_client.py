@@ -10,7 +10,16 @@ from dataclasses import replace
 import pytest
 
 from mesh.client import DEFAULT_MAX_TOKENS, Client, named_device
-from mesh.errors import BadSetting, Busy, InternalError, LastHolder, PeerUnreachable, UnknownDevice
+from mesh.decision import Decision, Explanation, Privacy
+from mesh.errors import (
+    BadSetting,
+    Busy,
+    InsufficientMemory,
+    InternalError,
+    LastHolder,
+    PeerUnreachable,
+    UnknownDevice,
+)
 from mesh.messages import (
     ChatFinished,
     ChatRequest,
@@ -45,6 +54,7 @@ from tests.scripted import HangUp, Scripted, Wait, a_mesh, a_record
 RECORD = a_record("tv")
 SUMMARY = Summary("tiny", FinishReason.STOP, (1, 2, 3), 5, 7, 0.5, 10.0)
 FINISHED = ChatFinished(1, SUMMARY)
+DECISION = Decision("tiny", Privacy.MESH, 5, (), "there is no way")
 
 
 @asynccontextmanager
@@ -229,9 +239,16 @@ def test_devices_and_plans_are_passed_on() -> None:
             assert await client.devices() == devices
             assert gateway.asked == [DevicesRequest(1)]
         plan = Plan(TINY.ref, Precision.INT4, 1024, ())
-        async with a_gateway(PlanReply(1, plan)) as (client, gateway):
+        async with a_gateway(PlanReply(1, plan, DECISION)) as (client, gateway):
             assert await client.plan("tiny", context=900) == plan
-            assert gateway.asked == [PlanRequest(1, "tiny", 900)]
+            assert await client.explain("?", model="tiny", max_tokens=7, privacy="device") == Explanation(
+                DECISION, plan
+            )
+            asked = PlanRequest(1, "tiny", None, (ChatMessage("user", "?"),), 7, Privacy.DEVICE)
+            assert gateway.asked == [PlanRequest(1, "tiny", 900), asked]
+        async with a_gateway(PlanReply(1, None, DECISION)) as (client, gateway):
+            with pytest.raises(InsufficientMemory, match="no way"):
+                await client.plan()
 
     run(main())
 

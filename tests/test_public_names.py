@@ -11,7 +11,7 @@ import mesh
 import simulator
 from mesh.client import ChatOptions
 
-HEAVY = ("torch", "grpc", "zeroconf", "numpy", "tokenizers")
+HEAVY = ("torch", "grpc", "zeroconf", "numpy", "tokenizers", "httpx2")
 
 
 def test_the_public_names_are_these() -> None:
@@ -61,6 +61,8 @@ def test_the_options_of_a_chat_are_these() -> None:
         "min_p",
         "seed",
         "deadline_s",
+        "skill",
+        "privacy",
     ]
 
 

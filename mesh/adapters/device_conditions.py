@@ -2,8 +2,10 @@
 
 Owns the reading of `/sys/class/power_supply` and `/sys/class/thermal`, and of one file of ours: while
 `departing` exists in the data directory, the device is about to leave the house. A car's system creates that
-file when the engine starts and removes it later. What cannot be read counts as not there, so on other systems
-only that file is known. Must not know what anybody concludes from it.
+file when the engine starts and removes it later. Beside that it looks at the clock on the wall, for the times
+at which the owner lets the device rest, and asks whether its link is metered. What cannot be read counts as
+not there, so on other systems only that file and the clock are known. Must not know what anybody concludes
+from it.
 
 Sources: the kernel's Documentation/ABI/testing/sysfs-class-power and sysfs-class-thermal.
 """
@@ -11,15 +13,21 @@ Sources: the kernel's Documentation/ABI/testing/sysfs-class-power and sysfs-clas
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
+from mesh.logic.rest import RestTime, resting_until
 from mesh.types import Condition
 
 _SYSTEM = Path("/sys/class")
 _DEPARTING = "departing"
 _PERIOD_S = 10.0
-"""Between two looks: heat and charge change in minutes, and each look wakes the processor."""
+"""Between two looks: heat and charge change in minutes, and each look wakes the processor. Well below the
+minute by which an owner's times to rest are kept, and each look reads the clock on the wall anew: one that
+was set, or a device that slept, is seen at the next."""
 
 _HOT_MILLIDEGREES = 95_000
 """Of a sensor that names no limit: processors slow down from about here."""
@@ -29,10 +37,35 @@ _MARGINS = {"passive": 0, "hot": 0, "critical": 10_000}
 """Kinds of limits that count, and how far below them it is hot: at the critical one the system goes off."""
 
 
+def minute_of_day() -> int:
+    """Return the minute since midnight that the clock on the wall shows here and now."""
+    time.tzset()  # the device may have travelled since the process began
+    now = datetime.now()
+    return now.hour * 60 + now.minute
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What its owner says of the use of this device, and how that is looked up."""
+
+    rest: tuple[RestTime, ...] = ()
+    is_metered: Callable[[], bool] = lambda: False
+    """Whether the link costs money; asked at each look, in a thread."""
+    minute_of_day: Callable[[], int] = minute_of_day
+
+
 class DeviceConditions:
     """Looks at this device now and then."""
 
-    def __init__(self, data_dir: Path, system: Path = _SYSTEM, period_s: float = _PERIOD_S) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        system: Path = _SYSTEM,
+        period_s: float = _PERIOD_S,
+        *,
+        wishes: Wishes | None = None,
+    ) -> None:
+        self._wishes = Wishes() if wishes is None else wishes
         self._departing = data_dir / _DEPARTING
         self._supplies = system / "power_supply"
         self._heat = _Heat(system / "thermal")
@@ -58,6 +91,8 @@ class DeviceConditions:
             is_charging=any(map(_is_plugged_in, supplies)) or any(map(_is_filling, batteries)),
             is_hot=self._heat.is_hot(),
             is_departing=_exists(self._departing),
+            is_metered=self._wishes.is_metered(),
+            resting_until=resting_until(self._wishes.rest, self._wishes.minute_of_day()),
         )
 
 

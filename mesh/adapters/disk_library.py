@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from mesh.card import ModelCard
 from mesh.model.checkpoint import open_checkpoint
 from mesh.model.families import model_spec
 from mesh.model.text import ModelTextCodec
 from mesh.spec import ModelSpec
+from mesh.store.cards import card_of
 from mesh.store.shelf import ModelStore
 from mesh.types import ChatMessage, Digest, ModelRef
 
@@ -52,6 +54,10 @@ class DiskLibrary:
     async def path_of(self, digest: Digest) -> Path:
         """Where the model with these bytes lies; raise ModelNotPulled or ModelCorrupt."""
         return await asyncio.to_thread(self._store.by_digest, digest)
+
+    async def card(self, model: str) -> ModelCard | None:
+        """What is known of a model; see the port."""
+        return await asyncio.to_thread(card_of, self._store, model)
 
     async def codec(self, model: str) -> ModelTextCodec:
         """Tokenizer and template; see the port."""

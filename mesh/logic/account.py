@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from mesh.decision import Decision, Privacy
 from mesh.errors import DeadlineExceeded
 from mesh.logic.session import EPOCHS_A_GATEWAY
-from mesh.messages import ChatFinished, ChatRequest, Piece, Routed, Started
+from mesh.messages import ChatFinished, ChatRequest, Decided, Piece, Routed, Started
 from mesh.types import Plan, Recovery, Summary
 
 
@@ -65,6 +66,8 @@ class Account:
         """Epochs below its end may have been used by the gateways that were asked."""
         self.recoveries: tuple[Recovery, ...] = ()
         """Those that are over, in order of time."""
+        self.decision: Decision | None = None
+        """Why it takes the way that it does; None until that was told."""
         self.summary: Summary | None = None
         """Of the whole answer; None until it has ended."""
 
@@ -75,8 +78,13 @@ class Account:
 
     @property
     def can_go_on(self) -> bool:
-        """Whether another gateway could go on: none can with tokens of a session that has no name."""
-        return self._routed is not None or not self._tokens
+        """Whether another gateway could go on: none can with the text of a session that has no name."""
+        return not self.stays and (self._routed is not None or self._first_s is None)
+
+    @property
+    def stays(self) -> bool:
+        """Whether the request may not leave the gateway that it was meant for."""
+        return self._request.privacy is Privacy.DEVICE
 
     @property
     def too_late(self) -> DeadlineExceeded:
@@ -108,12 +116,18 @@ class Account:
         else:
             self._pause.lost.append(gateway)
 
-    def take(self, message: Routed | Piece | ChatFinished, now_s: float) -> tuple[Routed | Piece, ...]:
+    def take(
+        self, message: Decided | Routed | Piece | ChatFinished, now_s: float
+    ) -> tuple[Routed | Piece, ...]:
         """Take what the gateway says; return what there is to show.
 
         A route that ends a pause is shown when the pause is over, with the recovery that it makes.
         """
         match message:
+            case Decided(_, decision):
+                self.decision = decision
+                self._routed = self._held = None  # of a way that failed before its first word
+                return ()
             case Routed():
                 return self._take_route(message)
             case Piece():

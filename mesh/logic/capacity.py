@@ -10,7 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mesh.spec import ModelSpec
-from mesh.types import LoadedStage, NodeRecord, PlannedStage, Precision, Span, SpeedRecord, StageKey
+from mesh.types import (
+    Condition,
+    LinkRecord,
+    LoadedStage,
+    NodeRecord,
+    PlannedStage,
+    Precision,
+    Span,
+    SpeedRecord,
+    StageKey,
+)
 
 _MB = 1_000_000
 _MOST_NAMES = 8  # in one line
@@ -33,6 +43,14 @@ class Candidate:
     """How often it has failed the session at hand."""
     speed: SpeedRecord | None = None
     """How fast it computes, as it announced."""
+    links: tuple[LinkRecord, ...] = ()
+    """The ways from there to others, as it announced."""
+    num_sessions: int = 0
+    """Whose caches it holds now."""
+    condition: Condition | None = None
+    """Its battery and the like, as it announced."""
+    correction: float = 1.0
+    """Times as long as announced that it takes, by what was seen of it."""
 
     @property
     def plannable_bytes(self) -> int:
@@ -75,8 +93,7 @@ class Demand:
     @property
     def layer_bytes(self) -> int:
         """Weights and cache of one layer."""
-        layer = self.spec.layer_bytes(self.precision)
-        return layer + self.spec.layer_cache_bytes(self.context, self.precision)
+        return self._layer_bytes(1)
 
     @property
     def whole_bytes(self) -> int:
@@ -91,20 +108,28 @@ class Demand:
         last = self.spec.ends_bytes(self.precision, first=False, last=True)
         return self.spec.num_layers * self.layer_bytes + first + last
 
-    def capacity(self, memory_bytes: int, *, first: bool, last: bool) -> int:
-        """Layers that fit beside the ends; negative where not even those fit."""
-        free_bytes = memory_bytes - self.spec.ends_bytes(self.precision, first=first, last=last)
-        return free_bytes // self.layer_bytes
+    def capacities(self, memory_bytes: int, span: Span, num_sessions: int = 1) -> Capacities:
+        """What a node could hold of a span, with the caches of so many sessions.
 
-    def capacities(self, memory_bytes: int, span: Span) -> Capacities:
-        """What a node could hold of a span; the model's ends are counted where the span touches them."""
+        The model's ends are counted where the span touches them. Negative where not even those fit.
+        """
         is_first, is_last = self.spec.is_first(span), self.spec.is_last(span)
+        layer_bytes = self._layer_bytes(num_sessions)
+
+        def count(*, first: bool = False, last: bool = False) -> int:
+            ends_bytes = self.spec.ends_bytes(self.precision, first=first, last=last)
+            return (memory_bytes - ends_bytes) // layer_bytes
+
         return Capacities(
-            inner=self.capacity(memory_bytes, first=False, last=False),
-            first=self.capacity(memory_bytes, first=is_first, last=False),
-            last=self.capacity(memory_bytes, first=False, last=is_last),
-            alone=self.capacity(memory_bytes, first=is_first, last=is_last),
+            inner=count(),
+            first=count(first=is_first),
+            last=count(last=is_last),
+            alone=count(first=is_first, last=is_last),
         )
+
+    def _layer_bytes(self, num_sessions: int) -> int:
+        cache_bytes = self.spec.layer_cache_bytes(self.context, self.precision)
+        return self.spec.layer_bytes(self.precision) + num_sessions * cache_bytes
 
     def stage(self, node: NodeRecord, span: Span) -> PlannedStage:
         """Return the span as a stage on a node, with its bytes."""

@@ -10,12 +10,13 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import combinations, cycle, pairwise
-from math import inf
+from math import fsum, inf
 
 from mesh.logic.chains import Chain, Seat, Ways, in_order
 
 _TINY_S = 1e-12  # less than that is rounding
 
+_MUCH = 1000  # nodes, times nodes of an order: beyond it only one order is climbed from
 _SHAKEN = 3000  # times nodes, times nodes of the order: a tenth of a second, or so
 _EXCHANGED = 0.6
 
@@ -29,7 +30,10 @@ def near(seats: Sequence[Seat], ways: Ways, num_layers: int, *, is_shaken: bool 
     Where it need not be so good it is not shaken, which is most of the work.
     """
     climb = Climb(seats, ways, num_layers)
-    orders = [order for start in climb.starts() if (order := climb.climbed(start)) is not None]
+    starts = climb.starts()
+    if starts and len(seats) * len(starts[0]) > _MUCH:
+        starts = [min(starts, key=climb.seconds)]
+    orders = [order for start in starts if (order := climb.climbed(start)) is not None]
     if orders and is_shaken:
         orders.append(climb.shaken(min(orders, key=climb.seconds)))
     chains = [chain for order in orders if (chain := in_order(order, seats, ways, num_layers)) is not None]
@@ -115,7 +119,7 @@ class Climb:
             more = min(left, room - 1)
             total += pace_s * (more + 1)
             left -= more
-        return total + sum(seats[index].begin_s for index in order)
+        return total + fsum(seats[index].begin_s for index in order)
 
     def climbed(self, order: list[int]) -> list[int] | None:
         """Take the best change of each kind in turn, until none of any kind betters the order."""
@@ -209,4 +213,4 @@ class Climb:
         yield self.seconds(order[::-1]), order[::-1]
 
     def _way_s(self, order: Sequence[int]) -> float:
-        return sum(self._ways[one][other] for one, other in pairwise(order))
+        return fsum(self._ways[one][other] for one, other in pairwise(order))

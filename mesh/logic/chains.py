@@ -10,7 +10,7 @@ import itertools
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from math import fsum, inf
 
 Ways = Sequence[Sequence[float]]
 """Seconds from each node to each other."""
@@ -73,8 +73,8 @@ class Chain:
 
 def chain_s(parts: Sequence[Part], seats: Sequence[Seat], ways: Ways, num_layers: int) -> float:
     """Seconds of one step through a chain and back to who asks."""
-    inside = sum(seats[part.seat].stage_s(part.start, part.end, num_layers) for part in parts)
-    between = sum(ways[one.seat][other.seat] for one, other in itertools.pairwise(parts))
+    inside = fsum(seats[part.seat].stage_s(part.start, part.end, num_layers) for part in parts)
+    between = fsum(ways[one.seat][other.seat] for one, other in itertools.pairwise(parts))
     return seats[parts[0].seat].enter_s + inside + between + seats[parts[-1].seat].leave_s
 
 

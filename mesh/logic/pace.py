@@ -14,6 +14,8 @@ _WEIGHT = 0.2  # of the newest measurement: some ten make a rule
 _MOST_TIMES = 2.0  # the mean: what is above counts as that
 _MANY_ROWS = 16  # from so many on a batch says what a prompt's rows cost
 
+_NOISE = 1.12
+
 _Kind = tuple[int, int]
 _ALONE: _Kind = (0, 0)
 """A single row."""
@@ -35,6 +37,19 @@ class RunningMean:
             self.seconds = seconds
 
 
+class Told:
+    """A figure that is told to others: anew only when it has changed by more than noise does."""
+
+    def __init__(self) -> None:
+        self._told = 0.0
+
+    def of(self, seconds: float) -> float:
+        """Return what is told while the figure is this one; 0 stands for none."""
+        if not self._told or not seconds or not 1 / _NOISE < seconds / self._told < _NOISE:
+            self._told = seconds
+        return self._told
+
+
 class Pace:
     """The measured pace of one worker at one stage."""
 
@@ -47,6 +62,11 @@ class Pace:
     def row_s(self) -> float:
         """What one row of a prompt takes, in batches of many; 0 where none was measured."""
         return self._prompt_row.seconds
+
+    @property
+    def step_s(self) -> float:
+        """What a single row takes, of one session and alone; 0 where none was measured."""
+        return self._rows[_ALONE].seconds if _ALONE in self._rows else 0.0
 
     def measured(self, num_rows: int, seconds: float, num_sessions: int = 1) -> None:
         """A batch took so long."""
@@ -61,7 +81,7 @@ class Pace:
         Where there was none of its kind the nearest counts, and no batch takes less than a single row.
         """
         kind = _kind(num_rows, num_sessions)
-        alone_s = self._rows[_ALONE].seconds if _ALONE in self._rows else 0.0
+        alone_s = self.step_s
         if kind == _ALONE or not self._rows:
             return alone_s  # a row of many takes a fraction: it says nothing of one alone
         nearest = min(self._rows, key=lambda known: (_distance(known, kind), known))

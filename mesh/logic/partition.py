@@ -5,7 +5,7 @@ node's memory as empty. The rule among nodes that are equally fast, or of which 
 as can hold the layers, because each more is a hop for every token; among those, layers in proportion to the
 room that each has. Where nodes are known to differ, the chain with which a token takes the least time. What a
 node must hold is counted to the byte: its layers, the cache of one session for them, the embedding on the
-first and the final norm and output head on the last.
+first and the final norm and output head on the last. What nodes cost is the business of `mesh.logic.cost`.
 
 Two facts make the search small and exact. For a given first and last node, room grows with memory, so
 the k largest nodes are the best k. And if a plan exists for given ends, giving out layers in proportion
@@ -17,20 +17,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 
 from mesh.errors import InsufficientMemory
 from mesh.logic.capacity import Candidate, Capacities, Demand, Offer, listed, megabytes
+from mesh.logic.chain_balance import balanced_chain
 from mesh.logic.chain_search import best_chain
-from mesh.logic.cost import paces, seats, ways
-from mesh.types import NodeRecord, Plan, PlannedStage, Span
+from mesh.logic.chains import Chain, Part, Seat, Ways, chain_s, in_order
+from mesh.logic.cost import Costs, costs
+from mesh.types import Aim, NodeId, NodeRecord, Plan, PlannedStage, Span
 
 __all__ = ["Candidate", "Demand", "deal", "missing_bytes", "plan", "spread"]
 
-_MOST_NODES = 64  # among which the quickest chain is looked for: those with the most room
+_EQUAL = 1e-6  # so much slower is rounding
+_ROOM_FOR = (4, 2)  # sessions at once, which a split leaves room for
+_WORTH = 1.05  # where a token takes no longer by more than that
+_MOST_NODES = 64  # among which the best chain is looked for: those with the most room
 
 
-# The search may take a good part of a second, and most requests meet the same devices as the one before.
-_best_chain_of = lru_cache(maxsize=64)(best_chain)
+# The searches may take a good part of a second, and most requests meet the same devices as the one before.
+_SEARCHES = {Aim.LATENCY: lru_cache(maxsize=64)(best_chain), Aim.THROUGHPUT: lru_cache(64)(balanced_chain)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +59,59 @@ class _Chain:
         return sum(self.capacities)
 
 
-def plan(demand: Demand, candidates: Sequence[Candidate]) -> Plan:
-    """Place a model so that a token takes the least time, in the memory that nodes do not keep spare.
+def plan(
+    demand: Demand, candidates: Sequence[Candidate], origin: NodeId | None = None, aim: Aim = Aim.LATENCY
+) -> Plan:
+    """Place a model as well as can be, in the memory that nodes do not keep spare.
 
-    The same candidates give the same plan in whatever order they come. Raises InsufficientMemory, whose
-    text says how many megabytes are missing: added to the largest device, they would suffice.
+    `origin` is the node that is asked, and `aim` says what is best. The same candidates give the same plan in
+    whatever order they come. Raises InsufficientMemory, whose text says how many megabytes are missing: added
+    to the largest device, they would suffice.
     """
     stages = deal(demand, demand.spec.whole, _offers(candidates))
     if stages is None:
         raise InsufficientMemory(_explain(demand, _by_size(candidates)))
-    return _to_plan(demand, _quickest(demand, candidates) or stages)
+    some = sorted(_by_size(candidates)[:_MOST_NODES], key=lambda candidate: candidate.node.node_id)
+    known = costs(demand, some, origin)
+    chain = None if known is None or known.is_uniform else _best_chain(demand, known, aim)
+    if chain is not None:
+        nodes = [some[part.seat].node for part in chain.parts]
+        spans = [Span(part.start, part.end) for part in chain.parts]
+        stages = tuple(demand.stage(*one) for one in zip(nodes, spans, strict=True))
+    return _to_plan(demand, stages)
 
 
-def _quickest(demand: Demand, candidates: Sequence[Candidate]) -> tuple[PlannedStage, ...] | None:
-    """The stages with which a token takes the least time; None where nodes are not known to differ."""
-    some = _by_size(candidates)[:_MOST_NODES]
-    some.sort(key=lambda candidate: candidate.node.node_id)
-    their_paces = paces(demand, some)
-    if their_paces is None:
-        return None
-    chain = _best_chain_of(seats(demand, some, their_paces), ways(demand, some), demand.spec.num_layers)
-    if chain is None:
-        return None
-    return tuple(demand.stage(some[part.seat].node, Span(part.start, part.end)) for part in chain.parts)
+def _best_chain(demand: Demand, known: Costs, aim: Aim) -> Chain | None:
+    """The chain that serves the aim best; among its nodes the cuts that leave room for more sessions."""
+    seats, ways, count = known.seats(), known.ways(), demand.spec.num_layers
+    chain = _SEARCHES[aim](seats, ways, count)
+    if chain is None or len(chain.parts) == 1:
+        return chain
+    if any((part.start, part.end) in seats[part.seat].warm for part in chain.parts):
+        return chain
+    order = [part.seat for part in chain.parts]
+    for num_sessions in _ROOM_FOR:
+        roomy = known.seats(num_sessions)
+        better = in_order(order, roomy, ways, count)
+        if better is not None and better.seconds <= chain.seconds * _WORTH:
+            return _evened(better, roomy, ways, count)
+    return _evened(chain, seats, ways, count)
+
+
+def _evened(chain: Chain, seats: Sequence[Seat], ways: Ways, num_layers: int) -> Chain:
+    """Cut in proportion to room where that takes no longer."""
+    parts = _by_room(chain, seats, num_layers)
+    seconds = chain_s(parts, seats, ways, num_layers)
+    return Chain(parts, seconds) if seconds <= chain.seconds * (1 + _EQUAL) else chain
+
+
+def _by_room(chain: Chain, seats: Sequence[Seat], num_layers: int) -> tuple[Part, ...]:
+    """Cut the layers anew, in proportion to the room of each node."""
+    shares = _shares(num_layers, [seats[p.seat].most(p.start, p.end, num_layers) for p in chain.parts])
+    ends = list(accumulate(shares))
+    return tuple(
+        Part(part.seat, end - share, end) for part, share, end in zip(chain.parts, shares, ends, strict=True)
+    )
 
 
 def spread(demand: Demand, candidates: Sequence[Candidate]) -> Plan:

@@ -1,4 +1,4 @@
-"""Whether a device should work for others now, by its battery, its heat and its plans to leave.
+"""Whether a device should work for others now: by its battery, heat and link, its plans to leave, its rest.
 
 Owns the limits and their hysteresis, so that a device on the edge does not hand over again and again. Pure.
 Must not know how a condition is measured or what handing over means.
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from mesh.types import Condition
 
+_GAP = 0.05  # charge: some minutes of work, so that a device does not come back to leave at once
+
 
 @dataclass(frozen=True, slots=True)
 class ReadinessLimits:
@@ -19,6 +21,11 @@ class ReadinessLimits:
     """Below it a device that does not charge hands over."""
     battery_enough: float = 0.20
     """Above it the device is fit again without a charger; the gap keeps it from going back and forth."""
+
+    @classmethod
+    def above(cls, battery_floor: float) -> ReadinessLimits:
+        """Return the limits of an owner who keeps that share of the battery; 0 heeds no battery at all."""
+        return cls(battery_floor, round(battery_floor + _GAP, 4))  # whole percents stay what they are
 
 
 DEFAULT_LIMITS = ReadinessLimits()
@@ -43,7 +50,7 @@ class Readiness:
             return "it is too hot"
         if self._is_low and condition.battery is not None:
             return f"its battery is at {_percent(condition.battery)} %"
-        return None
+        return "its link is metered" if condition.is_metered else None
 
     def _battery_is_low(self, condition: Condition) -> bool:
         if condition.battery is None or condition.is_charging:
@@ -51,6 +58,15 @@ class Readiness:
         if self._is_low:
             return condition.battery <= self._limits.battery_enough
         return condition.battery < self._limits.battery_low
+
+
+def rest_reason(condition: Condition) -> str | None:
+    """Return why nobody may use the device now, by its owner's times; None while they may.
+
+    It completes "the device leaves: ...", as that of `Readiness.update` does.
+    """
+    until = condition.resting_until
+    return None if until is None else f"its owner lets it rest until {until}"
 
 
 def _percent(charge: float) -> int:

@@ -138,10 +138,15 @@ class Session:
         return Frame(self.session_id, self.epoch, 0, start, TokenIds(ids), asks)
 
 
-def needed_context(num_prompt_tokens: int, max_tokens: int, limit: int) -> int:
-    """Positions that an answer may need; raise ContextExceeded, naming the numbers, above the limit."""
+def check_max_tokens(max_tokens: int) -> None:
+    """Raise BadSetting for a limit that lets nothing be said."""
     if max_tokens < 1:
         raise BadSetting(f"max_tokens is {max_tokens}; it must be 1 or more")
+
+
+def needed_context(num_prompt_tokens: int, max_tokens: int, limit: int) -> int:
+    """Positions that an answer may need; raise ContextExceeded, naming the numbers, above the limit."""
+    check_max_tokens(max_tokens)
     needed = num_prompt_tokens + max_tokens
     if needed > limit:
         raise ContextExceeded(

@@ -77,11 +77,6 @@ class Answers:
                     for stage in old.plan.stages:
                         await self._means.peers.post(stage.node.address, CloseSession(old.session_id, 0))
 
-    @property
-    def num_under_way(self) -> int:
-        """How many answers are made now."""
-        return len(self._drivers)
-
     def owns(self, session_id: SessionId) -> bool:
         """Whether a session is driven here."""
         return session_id in self._drivers

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from mesh.errors import InternalError, MeshError
 from mesh.logic.batching import MOST_ROWS
-from mesh.logic.pace import Pace, RunningMean
+from mesh.logic.pace import Pace, RunningMean, Told
 from mesh.now import now_s
 from mesh.ports import Compute, Prefix, Step, StepResult
 from mesh.types import CacheKey, Hidden, Payload, Sampling, StageKey, TokenIds
@@ -31,6 +31,7 @@ class Computing:
         self._working: tuple[float, float] | None = None
         """Since when something is computed, and how long such a thing takes as a rule."""
         self._frame = RunningMean()
+        self._told: dict[StageKey, Told] = {}
 
     @property
     def working_s(self) -> tuple[float, float]:
@@ -46,6 +47,12 @@ class Computing:
     def row_s(self, key: StageKey) -> float:
         """What one row of a prompt takes at a stage; 0 where none was measured."""
         return self._paces[key].row_s if key in self._paces else 0.0
+
+    def told_step_s(self, key: StageKey) -> float:
+        """What a step of one row of one session takes at a stage, as it is told to others; 0 for unknown."""
+        if key not in self._paces:
+            return 0.0
+        return self._told.setdefault(key, Told()).of(self._paces[key].step_s)
 
     def most_rows(self, key: StageKey) -> int:
         """How many rows of prompts may run at once at a stage."""

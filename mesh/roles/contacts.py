@@ -1,7 +1,8 @@
 """Staying in touch: for each other node one link, over which both tell that they live.
 
 Owns these links: who dials, when again, and who is promised quick heartbeats. Must not know what is believed
-of a node; it passes on what it hears. What was said over each link is `mesh.roles.line`'s.
+of a node; it passes on what it hears. What was said over each link is `mesh.roles.line`'s, and how long the
+way to each node is, which is measured over the same links, `mesh.roles.echoing`'s.
 
 A pair needs one link, whoever dialled it. The node with the lower id dials at once, the other waits a
 moment and dials only where no link has come meanwhile, so it does not matter who can reach whom. Where both
@@ -25,11 +26,12 @@ from mesh.config import Timing
 from mesh.errors import ChannelClosed, MeshError
 from mesh.link import Link, open_link
 from mesh.logic.news import NOTHING
-from mesh.messages import Goodbye, Heartbeat, Hello
+from mesh.messages import Echo, EchoReply, Goodbye, Heartbeat, Hello
 from mesh.now import now_s
 from mesh.ports import Transport
+from mesh.roles.echoing import Echoing
 from mesh.roles.line import Line, Promise, Speech
-from mesh.types import NodeId, NodeRecord, NodeStatus
+from mesh.types import LinkRecord, NodeId, NodeRecord, NodeStatus
 
 _log = logging.getLogger(__name__)
 
@@ -83,15 +85,18 @@ class Contacts:
         self._contacts: dict[NodeId, _Contact] = {}
         self._attended: frozenset[NodeId] = frozenset()
         self._speech = Speech()
+        self._echoing = Echoing(own.node_id, timing, self._line_to)
         self._tasks: asyncio.TaskGroup | None = None
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """From now on dial those that are wanted, in tasks of this group."""
         self._tasks = tasks
+        self._echoing.start(tasks)
 
     def stop(self) -> None:
         """Dial nobody any more."""
         self._tasks = None
+        self._echoing.stop()
 
     def want(self, record: NodeRecord, link: Link | None = None, wait_s: float = 0.0) -> bool:
         """Be in touch with a node in this life and at this address; return whether `link` is put to use.
@@ -108,6 +113,7 @@ class Contacts:
 
     def drop(self, node_id: NodeId) -> None:
         """Be in touch with a node no more."""
+        self._echoing.gone(node_id)
         if contact := self._contacts.pop(node_id, None):
             self._hang_up(contact)
             if contact.tender:
@@ -115,6 +121,7 @@ class Contacts:
 
     def lost(self, node_id: NodeId) -> None:
         """Start anew with a node, and dial it less often: it may be gone for hours, or of another version."""
+        self._echoing.gone(node_id)
         if contact := self._contacts.get(node_id):
             contact.pace_s = self._timing.lost_after_s
             self._hang_up(contact)
@@ -175,6 +182,16 @@ class Contacts:
             self._settle(contact)
         self._beliefs.heard(record.node_id, heartbeat)
 
+    def echoed(self, message: Echo | EchoReply, link: Link) -> None:
+        """Take a question or an answer that came over a link that its sender dialled."""
+        contact = self._contacts.get(link.peer.node.node_id) if link.peer.node else None
+        if contact and contact.theirs and contact.theirs.link is link:
+            self._echoing.take(contact.record.node_id, message, contact.theirs)
+
+    def links(self) -> tuple[LinkRecord, ...]:
+        """Return what was measured of the ways to others, as it is to be announced."""
+        return self._echoing.links()
+
     def closed(self, link: Link) -> None:
         """Nothing more comes over a link that its sender dialled."""
         contact = self._contacts.get(link.peer.node.node_id) if link.peer.node else None
@@ -192,6 +209,10 @@ class Contacts:
             for contact in self._contacts.values():
                 if contact.line:
                     tasks.create_task(contact.line.say_goodbye())
+
+    def _line_to(self, node_id: NodeId) -> Line | None:
+        contact = self._contacts.get(node_id)
+        return contact.line if contact else None
 
     def _next_s(self, contact: _Contact) -> float | None:
         return self._timing.quick_heartbeat_s if contact.record.node_id in self._attended else None
@@ -256,11 +277,14 @@ class Contacts:
                 self._beliefs.heard(contact.record.node_id, message)
             elif isinstance(message, Goodbye):
                 self._beliefs.said_goodbye(contact.record)
+            elif isinstance(message, Echo | EchoReply):
+                self._echoing.take(contact.record.node_id, message, line)
             message = await line.link.receive()
 
     def _settle(self, contact: _Contact) -> None:
         """Be content with a new link; where both dialled, hang up ours if that is for us to do."""
         contact.pace_s = self._timing.heartbeat_interval_s
+        self._echoing.reached(contact.record.node_id)
         if contact.ours and contact.theirs and self._own > contact.record.node_id:
             self._close(contact.ours)
             contact.ours = None

@@ -13,7 +13,7 @@ from mesh.config import Planning
 from mesh.errors import InsufficientMemory, LastHolder
 from mesh.logic.capacity import Candidate, Demand
 from mesh.logic.partition import plan
-from mesh.logic.readiness import Readiness
+from mesh.logic.readiness import DEFAULT_LIMITS, Readiness, ReadinessLimits, rest_reason
 from mesh.ports import Conditions, Library
 from mesh.roles.gateway import Gateway
 from mesh.roles.roster import Roster
@@ -38,6 +38,7 @@ class Leaver:
     roster: Roster
     library: Library
     planning: Planning
+    readiness: ReadinessLimits = DEFAULT_LIMITS
 
 
 class Draining:
@@ -76,17 +77,20 @@ class Draining:
     def _num_own_answers(self) -> int:
         """Answers of this node's gateway; where that stays open, they need not end."""
         gateway = self._leaver.gateway
-        return gateway.answers.num_under_way if gateway.closing else 0
+        return gateway.num_under_way if gateway.closing else 0
 
     async def follow(self, conditions: Conditions) -> None:
-        """Leave, and come back, as the device's condition has it."""
-        readiness = Readiness()
+        """Leave, and come back, as the device's condition and its owner's times have it."""
+        readiness = Readiness(self._leaver.readiness)
         async for condition in conditions.watch():
-            reason = readiness.update(condition)
-            if reason is not None:
-                self.begin("condition", reason)
-            else:
-                self.end("condition")
+            self._leaver.worker.condition = condition
+            reasons = {"rest": rest_reason(condition), "condition": readiness.update(condition)}
+            for source, reason in reasons.items():
+                if reason is not None:
+                    self.begin(source, reason)
+            for source, reason in reasons.items():
+                if reason is None:  # after those that begin: from one to the next it leaves throughout
+                    self.end(source)
 
     async def check(self) -> None:
         """Raise LastHolder where nobody could take over what is held here, saying what would stop."""
@@ -107,7 +111,8 @@ class Draining:
         leaver = self._leaver
         spec = await leaver.library.spec_of(digest)
         demand = Demand(spec, Precision.INT4, min(leaver.planning.context_step, spec.context_length))
-        everybody = Survey(leaver.roster).for_recovery(spec.ref, lambda _: 0, with_leaving=True)
+        survey = Survey(leaver.roster, distrusted=leaver.planning.distrusted)
+        everybody = survey.for_recovery(spec.ref, lambda _: 0, with_leaving=True)
         others = [_with_all_its_memory(c) for c in everybody if c.node.node_id != leaver.node_id]
         try:
             plan(demand, others)

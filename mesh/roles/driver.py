@@ -50,7 +50,7 @@ class Driver:
         self._order = order
         self._means = means
         self._routes = Routes(order, means.survey, means.timing.stall_s)
-        self._listening = Listening(self._ask_progress, means.timing.stall_s)
+        self._listening = Listening(self._ask_progress, order, means.timing.stall_s)
         self._account = _account_of(order)
         self._recoveries: list[Recovery] = []
         self._times_s: list[float] = []
@@ -274,7 +274,7 @@ class Driver:
     async def _place_standbys(self, helpers: Helpers, *, is_first: bool) -> None:
         """Have warm copies loaded, as the owner wants them; an answer under way does not depend on it."""
         wanted = self._means.planning.standby
-        if wanted is Standby.NONE:
+        if wanted is Standby.NONE or self._order.only is not None:
             return
         if not is_first:  # those of the first route came with its plan
             candidates = self._means.survey.for_plans(self.plan.model, is_strict=False)

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from mesh.errors import MeshError
 from mesh.link import Link
 from mesh.logic.news import NOTHING, News, Told
-from mesh.messages import Goodbye, Heartbeat
+from mesh.messages import Echo, EchoReply, Goodbye, Heartbeat
 from mesh.wire.codec import encode
+
+_MOST_ECHOES = 4  # handed over at once: one is the rule, and who asks and does not read gets no more
 
 
 class Speech:
@@ -47,6 +49,10 @@ class Line:
     """Whether a message is being handed over: a channel takes one after the other."""
     idle: asyncio.Event | None = None
     """Set when it no longer is, where somebody waits for that."""
+    num_echoes: int = 0
+    """Questions and answers that are being handed over."""
+    is_over: bool = False
+    """Whether a goodbye was said."""
 
     async def say(self, speech: Speech, promise: Promise) -> None:
         """Tell what is new; passed over while the line is busy with the last heartbeat.
@@ -68,8 +74,22 @@ class Line:
             if self.idle:
                 self.idle.set()
 
+    async def echo(self, message: Echo | EchoReply) -> None:
+        """Ask or answer at once, beside heartbeats; passed over where several of these wait to be taken.
+
+        Raises as Channel.send does.
+        """
+        if self.is_over or self.num_echoes >= _MOST_ECHOES:
+            return
+        self.num_echoes += 1
+        try:
+            await self.link.send(message)
+        finally:
+            self.num_echoes -= 1
+
     async def say_goodbye(self) -> None:
         """Say that we leave, after what is being said, and close."""
+        self.is_over = True
         if self.is_busy:
             self.idle = asyncio.Event()
             await self.idle.wait()

@@ -14,7 +14,7 @@ from mesh.inbox import Inbox
 from mesh.logic.patience import LOOK_AGAIN_S, Patience
 from mesh.messages import Progress
 from mesh.now import now_s
-from mesh.roles.order import Heard, News, TooSlow
+from mesh.roles.order import Heard, News, Order, TooSlow
 from mesh.types import Plan
 
 _UNREAD = 64  # news not taken up yet; a stage makes the next token only when it is asked
@@ -23,9 +23,13 @@ _UNREAD = 64  # news not taken up yet; a stage makes the next token only when it
 class Listening:
     """The ear of one driver."""
 
-    def __init__(self, ask: Callable[[], Awaitable[None]], stall_s: float) -> None:
-        """`ask` asks every stage of the route how far it is; `stall_s` is the longest wait for a token."""
+    def __init__(self, ask: Callable[[], Awaitable[None]], order: Order, stall_s: float) -> None:
+        """`ask` asks every stage of the route how far it is; `stall_s` is the longest wait for a token.
+
+        What the order has to flush meanwhile is flushed.
+        """
         self._ask = ask
+        self._order = order
         self._stall_s = stall_s
         self._inbox: Inbox[News] = Inbox(_UNREAD)
         self._patience = Patience()
@@ -65,9 +69,12 @@ class Listening:
         """
         while True:
             try:
-                async with asyncio.timeout_at(self._look_s):
+                async with asyncio.timeout_at(min(self._look_s, self._order.due_s())):
                     news = await self._inbox.get()
             except TimeoutError:
+                if self._order.due_s() <= now_s() < self._look_s:
+                    await self._order.flush()
+                    continue
                 culprit = await self._look(plan, position)
                 if culprit is not None:
                     return TooSlow(culprit)

@@ -15,12 +15,15 @@ from mesh.config import Planning, Timing
 from mesh.errors import ChannelClosed, MalformedMessage, MeshError
 from mesh.link import Link, welcome_link
 from mesh.logic.membership import Change
+from mesh.logic.readiness import DEFAULT_LIMITS, ReadinessLimits
 from mesh.messages import (
     CancelRequest,
     ChatRequest,
     CloseSession,
     DevicesRequest,
     DrainRequest,
+    Echo,
+    EchoReply,
     Frame,
     Goodbye,
     Heartbeat,
@@ -38,7 +41,17 @@ from mesh.messages import (
     StageLoaded,
     Token,
 )
-from mesh.ports import Channel, Compute, Conditions, Discovery, Library, Listener, Speedometer, Transport
+from mesh.ports import (
+    Channel,
+    Compute,
+    Conditions,
+    Discovery,
+    Library,
+    Listener,
+    Speedometer,
+    Transport,
+    Upstream,
+)
 from mesh.roles.draining import OWNER, STOPPING, Draining, Leaver
 from mesh.roles.gateway import Gateway, GatewaySettings
 from mesh.roles.measuring import Measuring
@@ -62,6 +75,8 @@ class Ports:
     """None: nothing is known of the device's state."""
     speedometer: Speedometer | None = None
     """None: how fast the device computes is not announced."""
+    upstreams: tuple[Upstream, ...] = ()
+    """Servers outside the mesh that this node may ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +91,8 @@ class NodeSettings:
     planning: Planning = field(default_factory=Planning)
     spare_bytes: int = 0
     """Part of the memory that plans leave free, so that the node can stand in for others."""
+    readiness: ReadinessLimits = DEFAULT_LIMITS
+    """When the device's battery is too low to work for others."""
     measures_speed: bool = True
     """Where it is not known how fast the device computes, measure it when nobody needs the device."""
 
@@ -245,7 +262,7 @@ class _Roles:
         self.roster.on_change(self._node_changed)
         self.roster.on_change(peers.node_changed)
         self.roster.on_change(self.worker.node_changed)
-        gateway_settings = GatewaySettings(settings.timing, settings.planning)
+        gateway_settings = GatewaySettings(settings.timing, settings.planning, upstreams=ports.upstreams)
         self.gateway = Gateway(record, ports.library, peers, self.roster, gateway_settings)
         self.draining = Draining(
             Leaver(
@@ -256,6 +273,7 @@ class _Roles:
                 roster=self.roster,
                 library=ports.library,
                 planning=settings.planning,
+                readiness=settings.readiness,
             )
         )
         peers.on_message(self.take)
@@ -280,6 +298,8 @@ class _Roles:
         match message:
             case Heartbeat():
                 await self._heartbeat(message, link)
+            case Echo() | EchoReply():
+                self.roster.echoed(message, link)
             case OpenSession() | Frame() | CloseSession() | LoadStage() | ProgressRequest():
                 await self.worker.take(message, link)
             case Token() | StageLoaded() | RequestFailed():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mesh.config import Planning, Timing
 from mesh.errors import MeshError, StageLost
-from mesh.logic.capacity import Demand
+from mesh.logic.capacity import Candidate, Demand
 from mesh.logic.prefixes import Reuse
 from mesh.logic.session import Session
 from mesh.messages import Progress, Resume, SessionFailed, Token
@@ -31,6 +31,9 @@ class Order:
     sampling: Sampling
     show: Callable[[int], Awaitable[None]]
     """Takes each token of the answer as it comes."""
+    due_s: Callable[[], float]
+    """When what was shown is to be flushed, by the loop's clock."""
+    flush: Callable[[], Awaitable[None]]
     routed: Callable[[int, Plan, Recovery | None], Awaitable[None]]
     """Told of each route by its epoch and plan: of the first at once, of others with their first token."""
     until_s: float | None = None
@@ -39,6 +42,12 @@ class Order:
     """The route that the session has had at another gateway; its stages may still hold it."""
     reuse: Reuse | None = None
     """The session that this one begins like; its plan is then that one's."""
+    only: NodeId | None = None
+    """The one node that may have anything of it; None: all may."""
+
+    def allowed(self, candidates: list[Candidate]) -> list[Candidate]:
+        """Those that may have something of it."""
+        return [c for c in candidates if self.only is None or c.node.node_id == self.only]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,51 +1,79 @@
 """The first route of an answer: which nodes hold which layers, given what it demands and who is there.
 
-Owns where that route comes from: the stages of an answer that begins alike, the route of another gateway's
-answer, or a plan made anew; and which warm copies it gets. Must not know requests or clients, nor what
-becomes of a route: that is `mesh.roles.routes`.
+Owns where that route comes from: the ways that there are for a request, as `mesh.logic.routing` orders them,
+or the route of another gateway's answer; which warm copies it gets; and what is learnt from how long answers
+took. Must not know requests or clients, nor what becomes of a route: that is `mesh.roles.routes`.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import fsum
 
 from mesh.config import Planning
+from mesh.decision import Decision, Privacy
 from mesh.errors import CapacityLost, InsufficientMemory
-from mesh.logic.capacity import Demand
-from mesh.logic.partition import plan
+from mesh.logic.capacity import Candidate, Demand
+from mesh.logic.cost import Work, costs
+from mesh.logic.pace import RunningMean
 from mesh.logic.prefixes import Reuse, route_like
 from mesh.logic.recovery import mend
+from mesh.logic.routing import Asked, Known, Way, decision, obstacles, ways
 from mesh.logic.session import planned_context
+from mesh.logic.speeds import doubts
 from mesh.logic.standby import standbys
+from mesh.roles.order import Outcome
 from mesh.roles.survey import Survey
 from mesh.spec import ModelSpec
-from mesh.types import Plan, Precision
+from mesh.types import Digest, NodeId, Plan, Precision
 
 Recall = Callable[[tuple[int, ...], Callable[[Plan], Plan | None]], Reuse | None]
 """Finds the session that a prompt begins like; see `mesh.roles.answers.Answers.reuse`."""
+
+_USUAL_TOKENS = 128  # of an answer, before any was made
+
+_TELLING_TOKENS = 8  # from so many on, an answer says how long a token takes
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a request says of how it is to be answered."""
+
+    max_tokens: int
+    privacy: Privacy = Privacy.MESH
 
 
 @dataclass(frozen=True, slots=True)
 class FirstRoute:
     """By which route an answer begins, and what its stages may have of it already."""
 
+    demand: Demand
     plan: Plan
     reuse: Reuse | None = None
     """The session that it begins like; the plan is then that one's."""
     taken_over: Plan | None = None
     """The route that it has had at another gateway."""
+    decision: Decision | None = None
+    """Why it is this one; None for one that was taken over."""
+    crowds: Mapping[NodeId, int] | None = None
+    """Sessions that its nodes had then; None where nothing is to be learnt from it."""
 
 
 class Planner:
     """Finds the first route of each answer of one gateway."""
 
-    def __init__(self, survey: Survey, recall: Recall, planning: Planning, precision: Precision) -> None:
+    def __init__(
+        self, own: NodeId, survey: Survey, recall: Recall, planning: Planning, precision: Precision
+    ) -> None:
+        self._own = own
         self._survey = survey
         self._recall = recall
         self._planning = planning
         self._precision = precision
+        self._current: dict[tuple[Digest, Privacy], Plan] = {}
+        """The routes by which answers went last."""
+        self._num_tokens = RunningMean()
 
     def demand(self, spec: ModelSpec, needed: int, begun: Plan | None = None) -> Demand:
         """Return what an answer demands that needs so many positions.
@@ -55,13 +83,31 @@ class Planner:
         context = planned_context(needed, self._planning.context_step, spec.context_length)
         return Demand(spec, self._precision, begun.context if begun else context)
 
-    def begin(self, demand: Demand, prompt: tuple[int, ...]) -> FirstRoute:
+    def begin(self, demand: Demand, prompt: tuple[int, ...], wish: Wish) -> FirstRoute:
         """Return the route of a new answer; raise InsufficientMemory where it has no room."""
-        candidates = self._survey.for_plans(demand.spec.ref)
-        reuse = self._recall(prompt, lambda known: route_like(known, demand, candidates))
-        if reuse is None:
-            return FirstRoute(self.plan(demand))
-        return FirstRoute(self._with_standbys(reuse.plan, demand), reuse=reuse)
+        first = self.decide(demand, prompt, wish)
+        self._current[demand.spec.digest, wish.privacy] = first.plan
+        return first
+
+    def decide(self, demand: Demand, prompt: tuple[int, ...], wish: Wish) -> FirstRoute:
+        """Return the route that a new answer would have now; raises as `begin`."""
+        strict = self._allowed(self._survey.for_plans(demand.spec.ref), wish)
+        reuse = self._recall(prompt, lambda known: route_like(known, demand, strict))
+        candidates, found = self._ways(demand, self._asked(demand, prompt, wish, reuse), wish)
+        best = found[0]
+        names = {candidate.node.name for candidate in candidates}
+        passed_over = [one for one in self._passed_over(demand, wish) if one[0] not in names]
+        excluded = [*obstacles(demand, candidates), *passed_over]
+        shown = [way.option for way in found]
+        return FirstRoute(
+            demand,
+            plan=self._with_standbys(best.plan, demand, wish),
+            reuse=reuse if best.num_known else None,
+            decision=replace(
+                decision(demand, wish.privacy, len(prompt), shown, excluded), notes=doubts(candidates)
+            ),
+            crowds={candidate.node.node_id: candidate.num_sessions for candidate in candidates},
+        )
 
     def take_over(self, demand: Demand, begun: Plan) -> FirstRoute:
         """Return the route of another gateway's answer, without the nodes that are gone."""
@@ -70,27 +116,86 @@ class Planner:
             # Their gateway is gone: who is in doubt at this moment most likely is that one.
             mended = mend(demand, begun, candidates, self._survey.suspects())
         except CapacityLost:
-            mended = begun  # whoever drives it waits for a device to come back
-        return FirstRoute(mended, taken_over=begun)
+            mended = self._trusted(begun)  # whoever drives it waits for a device to come back
+        return FirstRoute(demand, mended, taken_over=begun)
 
-    def plan(self, demand: Demand) -> Plan:
-        """Place the model anew on the devices that are alive and have its file; raises as `begin`."""
-        try:
-            placed = plan(demand, self._survey.for_plans(demand.spec.ref))
-        except InsufficientMemory:
-            placed = self._placed_with_all(demand)
-        return self._with_standbys(placed, demand)
+    def _trusted(self, begun: Plan) -> Plan:
+        """Return another gateway's route; raise CapacityLost where it needs a device that is distrusted."""
+        distrusts = self._survey.distrusts
+        if strange := [stage.node.name for stage in begun.stages if distrusts(stage.node)]:
+            raise CapacityLost(f"{strange[0]} holds a part of the answer and is not trusted here; ask again")
+        return replace(begun, standbys=tuple(copy for copy in begun.standbys if not distrusts(copy.node)))
 
-    def _placed_with_all(self, demand: Demand) -> Plan:
-        """Place it on those too that should rest, or else are late, but not on those that come and go."""
+    def ended(self, first: FirstRoute, outcome: Outcome) -> None:
+        """Learn from an answer that went by the route that it began with, undisturbed."""
+        self._num_tokens.add(outcome.num_drawn)
+        is_telling = outcome.num_drawn >= _TELLING_TOKENS and outcome.tokens_per_s > 0
+        if first.crowds is None or outcome.recoveries or not is_telling:
+            return
+        demand, crowds = first.demand, first.crowds
+        now = self._survey.for_recovery(demand.spec.ref, lambda _: 0)
+        then = [replace(c, num_sessions=crowds.get(c.node.node_id, c.num_sessions)) for c in now]
+        figures = costs(demand, then, self._own)
+        nodes = {candidate.node.node_id for candidate in then}
+        if figures is not None and nodes >= {stage.node.node_id for stage in first.plan.stages}:
+            stages = outcome.plan.stages
+            ways_s = figures.predict(stages, Work(1, 1)).token_s - fsum(figures.shares_s(stages).values())
+            self._survey.corrections.observed(figures.shares_s(stages), 1 / outcome.tokens_per_s, ways_s)
+
+    def expected_tokens(self, wish: Wish) -> int:
+        """How many tokens an answer is taken for: as many as usual, as far as it may have so many."""
+        usual = round(self._num_tokens.seconds) or _USUAL_TOKENS
+        return max(1, min(usual, wish.max_tokens or usual))
+
+    def _asked(self, demand: Demand, prompt: tuple[int, ...], wish: Wish, reuse: Reuse | None) -> Asked:
+        work = Work(len(prompt), self.expected_tokens(wish))
+        known = [Known(reuse.plan, reuse.shared)] if reuse else []
+        current = self._current.get((demand.spec.digest, wish.privacy))
+        like = current and route_like(
+            current, demand, self._allowed(self._survey.for_plans(current.model), wish)
+        )
+        if like:
+            known.append(Known(like))
+        return Asked(work, self._own, tuple(known), self._planning.aim)
+
+    def _ways(self, demand: Demand, asked: Asked, wish: Wish) -> tuple[list[Candidate], tuple[Way, ...]]:
+        """The ways among the devices that should be used; where they have no room, among all that can be."""
+        failure: InsufficientMemory | None = None
+        for tier in self._tiers(demand):
+            candidates = self._allowed(tier, wish)
+            try:
+                return candidates, ways(demand, candidates, asked)
+            except InsufficientMemory as error:
+                failure = error
+        beside = list(self._survey.unsteady())
+        if wish.privacy is Privacy.DEVICE:
+            beside.append("its privacy is 'device', so no other device may help")
+        raise InsufficientMemory("; ".join([str(failure), *beside]))
+
+    def _tiers(self, demand: Demand) -> Iterator[list[Candidate]]:
+        """Those that a plan should use; those too that should rest; and those that are late at this moment.
+
+        Not those that come and go.
+        """
         model = demand.spec.ref
-        with contextlib.suppress(InsufficientMemory):
-            return plan(demand, self._survey.for_plans(model, is_strict=False))
-        try:
-            return plan(demand, self._survey.for_plans(model, is_strict=False, with_late=True))
-        except InsufficientMemory as error:
-            raise InsufficientMemory("; ".join([str(error), *self._survey.unsteady()])) from None
+        yield self._survey.for_plans(model)
+        yield self._survey.for_plans(model, is_strict=False)
+        yield self._survey.for_plans(model, is_strict=False, with_late=True)
 
-    def _with_standbys(self, placed: Plan, demand: Demand) -> Plan:
+    def _allowed(self, candidates: list[Candidate], wish: Wish) -> list[Candidate]:
+        if wish.privacy is not Privacy.DEVICE:
+            return candidates
+        return [candidate for candidate in candidates if candidate.node.node_id == self._own]
+
+    def _passed_over(self, demand: Demand, wish: Wish) -> list[tuple[str, str]]:
+        found = self._survey.passed_over(demand.spec.ref)
+        if wish.privacy is Privacy.DEVICE:
+            others = (c for c in self._survey.for_plans(demand.spec.ref) if c.node.node_id != self._own)
+            found += [(c.node.name, "the request may not leave the device that was asked") for c in others]
+        return found
+
+    def _with_standbys(self, placed: Plan, demand: Demand, wish: Wish) -> Plan:
+        if wish.privacy is Privacy.DEVICE:
+            return placed
         candidates = self._survey.for_plans(placed.model, is_strict=False)
         return replace(placed, standbys=standbys(demand, placed, candidates, self._planning.standby))

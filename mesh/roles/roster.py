@@ -1,7 +1,8 @@
 """Who is there: sightings and heartbeats in, the list of devices out.
 
 Drives `mesh.logic.membership` with what Discovery, fixed addresses and heartbeats tell, and the clock: one
-task beats for all, quickly for those that another role attends. `mesh.roles.contacts` keeps the links.
+task beats for all, quickly for those that another role attends. `mesh.roles.contacts` keeps the links. What
+is measured of the ways to others goes out with a status, and never is the reason for a heartbeat.
 """
 
 from __future__ import annotations
@@ -17,12 +18,21 @@ from mesh.link import Link, open_link
 from mesh.logic.membership import Change, Member, Membership
 from mesh.logic.rhythm import Beat, Rhythm
 from mesh.logic.steadiness import Steadiness
-from mesh.messages import Heartbeat, Hello, Message
+from mesh.messages import Echo, EchoReply, Heartbeat, Hello, Message
 from mesh.now import now_s
 from mesh.ports import Appeared, Discovery, Transport, Vanished
 from mesh.roles.alarm import Alarm
 from mesh.roles.contacts import Contacts
-from mesh.types import Address, Device, NodeId, NodeRecord, NodeState, NodeStatus, Source
+from mesh.types import (
+    Address,
+    Device,
+    LinkRecord,
+    NodeId,
+    NodeRecord,
+    NodeState,
+    NodeStatus,
+    Source,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +58,8 @@ class Roster:
         self._rhythm = Rhythm(timing)
         self._alarm = Alarm()
         self._contacts = Contacts(own, transport, timing, self)
+        self._links: tuple[LinkRecord, ...] = ()
+        """As they were announced last."""
         self._visited: dict[Address, NodeId] = {}
         """Who answered at the fixed addresses."""
         self._attended: dict[Hashable, tuple[NodeId, ...]] = {}
@@ -61,7 +73,7 @@ class Roster:
     def on_status(self, listener: Callable[[NodeRecord, NodeStatus], None]) -> None:
         """Add somebody who is told, without waiting, when a node's status comes that is not as it was.
 
-        After what `on_change` says of the same heartbeat.
+        After what `on_change` says of the same heartbeat. New measurements of its links alone are not told.
         """
         self._status_listeners.append(listener)
 
@@ -87,7 +99,7 @@ class Roster:
     def devices(self) -> tuple[Device, ...]:
         """This node and every other that has not left, by name."""
         others = [self._device(m) for m in self._membership.members() if m.state in _PRESENT]
-        own = Device(self._own, NodeState.ALIVE, self._own_source, self._status())
+        own = Device(self._own, NodeState.ALIVE, self._own_source, self._own_status())
         return tuple(sorted([own, *others], key=lambda d: (d.record.name, d.record.node_id)))
 
     async def run(self, discovery: Discovery, peers: Sequence[Address]) -> None:
@@ -107,8 +119,11 @@ class Roster:
         await self._contacts.leave()
 
     def seen(self, message: Message, link: Link) -> None:
-        """Something came from a node; what is no heartbeat came over another channel, maybe a better one."""
-        if link.node is not None and not isinstance(message, Heartbeat):
+        """Something came from a node; what is no heartbeat came over another channel, maybe a better one.
+
+        Except for echoes: they come where heartbeats do, and promise nothing.
+        """
+        if link.node is not None and not isinstance(message, Heartbeat | Echo | EchoReply):
             self._tell(self._membership.seen(link.node.node_id, link.node.incarnation, now_s()))
 
     def met(self, record: NodeRecord) -> None:
@@ -118,6 +133,10 @@ class Roster:
     def take(self, heartbeat: Heartbeat, link: Link) -> None:
         """Take a heartbeat of a node that dialled us."""
         self._contacts.take(heartbeat, link)
+
+    def echoed(self, message: Echo | EchoReply, link: Link) -> None:
+        """Take a question about the way, or the answer to ours, from a node that dialled us."""
+        self._contacts.echoed(message, link)
 
     def link_closed(self, link: Link) -> None:
         """Nothing more comes over a link that was dialled to us."""
@@ -172,7 +191,11 @@ class Roster:
                 self._contacts.call_attended()
 
     def _refresh(self) -> None:
-        self._contacts.tell(self._status(), self._membership.alive())
+        self._links = self._contacts.links()
+        self._contacts.tell(self._own_status(), self._membership.alive())
+
+    def _own_status(self) -> NodeStatus:
+        return replace(self._status(), links=self._links)
 
     def _attention_changed(self) -> None:
         """Beat to those who are attended now, in the rhythm that they need."""
@@ -244,7 +267,7 @@ class Roster:
         return replace(member.device, kept_out=reason) if reason else member.device
 
     def _tell_status(self, before: Member | None, status: NodeStatus) -> None:
-        if before is None or before.state is NodeState.LEFT or before.status == status:
+        if before is None or before.state is NodeState.LEFT or _is_same(before.status, status):
             return
         for listener in self._status_listeners:
             listener(before.record, status)
@@ -260,3 +283,8 @@ class Roster:
                     self._contacts.drop(change.record.node_id)
             for listener in self._listeners:
                 listener(change)
+
+
+def _is_same(before: NodeStatus | None, status: NodeStatus) -> bool:
+    """Whether nothing but measurements of links changed."""
+    return before is not None and replace(before, links=()) == replace(status, links=())

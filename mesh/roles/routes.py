@@ -112,7 +112,7 @@ class Routes:
 
         Raises CapacityLost where there is none.
         """
-        candidates = self._survey.for_recovery(self.plan.model, self._blame.doubts)
+        candidates = self._order.allowed(self._survey.for_recovery(self.plan.model, self._blame.doubts))
         return self._detour.beside(candidates, leaving, refused)
 
     def leaving(self) -> tuple[NodeId, ...]:
@@ -164,11 +164,11 @@ class Routes:
     def _mend(self) -> Plan:
         """Do without those that are about to leave; where that cannot be, with them."""
         survey, doubts, model = self._survey, self._blame.doubts, self.plan.model
-        staying = survey.for_recovery(model, doubts)
+        staying = self._order.allowed(survey.for_recovery(model, doubts))
         try:
             return self._detour.next(staying, now_s())
         except CapacityLost:
-            everybody = survey.for_recovery(model, doubts, with_leaving=True)
+            everybody = self._order.allowed(survey.for_recovery(model, doubts, with_leaving=True))
             if len(everybody) == len(staying):
                 raise
             return self._detour.next(everybody, now_s())

@@ -1,14 +1,16 @@
 """What a gateway knows of the nodes: who may hold stages, as candidates for a plan, and who are gateways too.
 
-Owns which nodes are asked at all: those that are there, stay, have the model, and can be relied on. Must not
-know what is planned.
+Owns which nodes are asked at all: those that are there, stay, have the model, can be relied on, and are not
+distrusted. Must not know what is planned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from mesh.logic.capacity import Candidate
+from mesh.logic.correction import Corrections
+from mesh.logic.membership import Change
 from mesh.now import now_s
 from mesh.roles.roster import Roster
 from mesh.types import Device, ModelRef, NodeId, NodeRecord, NodeState, Plan
@@ -23,9 +25,23 @@ _PRESENT = (NodeState.ALIVE, NodeState.SUSPECT)
 class Survey:
     """The nodes of a mesh as candidates, seen by one of them."""
 
-    def __init__(self, roster: Roster) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        corrections: Corrections | None = None,
+        *,
+        distrusted: Collection[str] = (),
+    ) -> None:
         self._roster = roster
+        self._distrusted = distrusted
+        """Devices that are never used, as a person names them."""
+        self.corrections = Corrections() if corrections is None else corrections
+        """How far devices are off what they announce."""
         self._mistrusted_s: dict[NodeId, float] = {}
+
+    def distrusts(self, node: NodeRecord) -> bool:
+        """Whether the owner of this node wants nothing to do with another."""
+        return any(node.is_called(name) for name in self._distrusted)
 
     def mistrust(self, node_id: NodeId) -> None:
         """A node lives, but does not do its work."""
@@ -39,7 +55,7 @@ class Survey:
         Those that are late at this moment are most likely there, but may be about to be declared lost.
         """
         return [
-            _candidate(device)
+            self._candidate(device)
             for device in self._fit(model)
             if (with_late or device.state is NodeState.ALIVE)
             and device.kept_out is None
@@ -51,10 +67,34 @@ class Survey:
     ) -> list[Candidate]:
         """Those that an answer under way may use: it keeps what it has, and doubtful nodes come last."""
         return [
-            _candidate(device, doubts(device.record.node_id) + self._general_doubts(device))
+            self._candidate(device, doubts(device.record.node_id) + self._general_doubts(device))
             for device in self._fit(model)
             if with_leaving or _stays(device)
         ]
+
+    def node_changed(self, change: Change) -> None:
+        """Take news of a node: what was seen of an earlier life of it counts no more."""
+        if change.after is NodeState.JOINED:
+            self.corrections.forget(change.record.node_id)
+
+    def passed_over(self, model: ModelRef) -> list[tuple[str, str]]:
+        """Name the devices that `for_plans` leaves out, with the reason of each."""
+        reasons = [(device.record.name, self._obstacle(device, model)) for device in self._roster.devices()]
+        return [(name, reason) for name, reason in reasons if reason is not None]
+
+    def _obstacle(self, device: Device, model: ModelRef) -> str | None:
+        status = device.status
+        if device.state is not NodeState.ALIVE or status is None:
+            return f"it is {device.state}"
+        if self.distrusts(device.record):
+            return "it is not trusted here"
+        if model not in status.models:
+            return f"it does not have {model.name}"
+        if status.leaving is not None:
+            return f"others should take over from it: {status.leaving}"
+        if device.kept_out is not None:
+            return device.kept_out
+        return "it did not do its work" if self._is_mistrusted(device.record.node_id) else None
 
     def unsteady(self) -> tuple[str, ...]:
         """Name the nodes that are kept out of plans because they come and go, each with what it did."""
@@ -91,7 +131,10 @@ class Survey:
         return [
             device
             for device in self._roster.devices()
-            if device.state in _PRESENT and device.status is not None and model in device.status.models
+            if device.state in _PRESENT
+            and device.status is not None
+            and model in device.status.models
+            and not self.distrusts(device.record)
         ]
 
     def _should_rest(self, device: Device) -> bool:
@@ -106,6 +149,23 @@ class Survey:
         ]
         return sum(doubts)
 
+    def _candidate(self, device: Device, doubts: int = 0) -> Candidate:
+        status = device.status
+        assert status is not None
+        return Candidate(
+            node=device.record,
+            memory_bytes=status.memory_bytes,
+            spare_bytes=status.spare_bytes,
+            used_bytes=status.used_bytes - status.parked_bytes,
+            stages=status.stages,
+            doubts=doubts,
+            speed=status.speed,
+            links=status.links,
+            num_sessions=status.num_sessions,
+            condition=status.condition,
+            correction=self.corrections.factor(device.record.node_id),
+        )
+
     def _is_mistrusted(self, node_id: NodeId) -> bool:
         since_s = self._mistrusted_s.get(node_id)
         return since_s is not None and now_s() - since_s < _MISTRUST_S
@@ -113,17 +173,3 @@ class Survey:
 
 def _stays(device: Device) -> bool:
     return device.status is not None and device.status.leaving is None
-
-
-def _candidate(device: Device, doubts: int = 0) -> Candidate:
-    status = device.status
-    assert status is not None
-    return Candidate(
-        node=device.record,
-        memory_bytes=status.memory_bytes,
-        spare_bytes=status.spare_bytes,
-        used_bytes=status.used_bytes - status.parked_bytes,
-        stages=status.stages,
-        doubts=doubts,
-        speed=status.speed,
-    )

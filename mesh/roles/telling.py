@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from mesh.errors import DeadlineExceeded
 from mesh.link import Link
-from mesh.messages import Piece, Routed
+from mesh.messages import Decided, Piece, Routed
+from mesh.now import now_s
 from mesh.ports import Pieces
 
 
@@ -22,27 +24,63 @@ class Telling:
 
     request_id: int
     link: Link
-    pieces: Pieces
+    pieces: Pieces | None
+    """None where the text comes from a server."""
     within_s: float
     """How long the client may take to accept a piece."""
     pending: list[int] = field(default_factory=list)
     """Tokens that the client does not have: their text is not whole."""
+    every_s: float = 0.0
+    """Text is told so often at most, the first at once."""
+    has_text: bool = False
+    """Whether the client has some of the answer."""
+    _held: list[str] = field(default_factory=list)
+    """Text that waits for more to go with it."""
+    _told_s: float = -inf
 
     def skip(self, tokens: Sequence[int]) -> None:
         """Take up behind tokens whose text the client has."""
+        assert self.pieces is not None
         for token in tokens:
             self.pieces.push(token)
 
+    @property
+    def due_s(self) -> float:
+        """When text that is held is to be flushed, by the loop's clock; never where none is.
+
+        Later than the next token flushes it, which most likely comes before.
+        """
+        return self._told_s + 2 * self.every_s if self._held else inf
+
     async def push(self, token: int) -> None:
-        """Send the text that is whole with this token; raises as `tell`."""
+        """Send the text that is whole with this token, or hold it for a moment; raises as `tell`.
+
+        Whoever calls this calls `flush` when it is due.
+        """
+        assert self.pieces is not None
         self.pending.append(token)
-        await self._send(self.pieces.push(token))
+        if text := self.pieces.push(token):
+            self._held.append(text)
+            if now_s() >= self._told_s + self.every_s:
+                await self.flush()
+
+    async def flush(self) -> None:
+        """Send what is held; raises as `tell`."""
+        text = "".join(self._held)
+        self._held.clear()
+        await self._send(text)
+
+    async def say(self, text: str) -> None:
+        """Send text that no tokens of the mesh made; raises as `tell`."""
+        await self._send(text)
 
     async def finish(self) -> None:
         """Send what text is left; raises as `tell`."""
-        await self._send(self.pieces.finish())
+        assert self.pieces is not None
+        self._held.append(self.pieces.finish())
+        await self.flush()
 
-    async def tell(self, message: Routed | Piece) -> None:
+    async def tell(self, message: Decided | Routed | Piece) -> None:
         """Send something; raise DeadlineExceeded where the client does not accept it for too long."""
         try:
             async with asyncio.timeout(self.within_s):
@@ -52,5 +90,7 @@ class Telling:
 
     async def _send(self, text: str) -> None:
         if text:
-            await self.tell(Piece(self.request_id, text, tuple(self.pending)))
+            self.has_text, self._told_s = True, now_s()
+            tokens = tuple(self.pending)
             self.pending.clear()
+            await self.tell(Piece(self.request_id, text, tokens))

@@ -37,7 +37,7 @@ from mesh.roles.peers import Peers
 from mesh.roles.place import Attention, Means
 from mesh.roles.places import Places
 from mesh.roles.turns import Abandoned, LinkClosed, Piece, Turns, Work, WorkMessage, parts_of
-from mesh.types import Digest, NodeId, NodeStatus, SessionId, SpeedRecord, StageKey
+from mesh.types import Condition, Digest, NodeId, NodeStatus, SessionId, SpeedRecord, StageKey
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +86,8 @@ class Worker:
         """Why others should take over what is held here; None where they need not."""
         self.speed: SpeedRecord | None = None
         """How fast this device computes; None while that is not known."""
+        self.condition: Condition | None = None
+        """The device's battery and the like; None where nothing is known of it."""
         self.is_closed = False
         """Whether nothing new is taken."""
         self._turns = Turns(self._places.size_of, self._computing.most_rows)
@@ -102,12 +104,15 @@ class Worker:
             memory_bytes=self._ledger.budget_bytes,
             used_bytes=self._ledger.used_bytes,
             models=tuple(self._library.models()),
-            stages=self._ledger.stages,
+            stages=tuple(
+                replace(stage, step_s=self._computing.told_step_s(stage.key)) for stage in self._ledger.stages
+            ),
             num_sessions=self._ledger.num_sessions,
             spare_bytes=self._spare_bytes,
             leaving=self.leaving,
             parked_bytes=self._ledger.parked_bytes,
             speed=self.speed,
+            condition=None if self.condition is None else self.condition.told,
         )
 
     @property
@@ -252,6 +257,16 @@ class Worker:
                 with contextlib.suppress(MeshError):
                     await self._library.codec(model.name)
 
+    def _check_opening(self, opening: OpenSession) -> None:
+        """Raise where a session may not be opened: a closed device keeps what it has, and takes nothing else.
+
+        One that was refused here, or begun elsewhere, comes with a later epoch, and is as new here.
+        """
+        if opening.epoch == 0 or not self.knows(opening.session_id):
+            self._refuse_if_closed()
+        if opening.epoch == 0:
+            self._refuse_if_full()
+
     def _refuse_if_closed(self) -> None:
         if self.is_closed:
             raise NodeLeaving(f"this device takes nothing new: {self.leaving}; ask again")
@@ -275,9 +290,7 @@ class Worker:
     async def _handle(self, work: Work) -> None:
         match work.message:
             case OpenSession() as opening:
-                if opening.epoch == 0:
-                    self._refuse_if_closed()
-                    self._refuse_if_full()
+                self._check_opening(opening)
                 await self._places.open(opening, work.upstream)
                 self._caretaker.look_after()
             case Frame() as frame:  # of nothing that is known: it is dropped, or refused

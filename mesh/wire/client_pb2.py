@@ -26,7 +26,7 @@ from mesh.wire import node_pb2 as mesh_dot_wire_dot_node__pb2
 from mesh.wire import session_pb2 as mesh_dot_wire_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16mesh/wire/client.proto\x12\tmesh.wire\x1a\x14mesh/wire/node.proto\x1a\x17mesh/wire/session.proto\",\n\x0b\x43hatMessage\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"[\n\x07Started\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x1d\n\x04plan\x18\x03 \x01(\x0b\x32\x0f.mesh.wire.Plan\x12\x0e\n\x06tokens\x18\x04 \x03(\r\"\x82\x02\n\x0b\x43hatRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x12\n\x05model\x18\x02 \x01(\tH\x00\x88\x01\x01\x12(\n\x08messages\x18\x03 \x03(\x0b\x32\x16.mesh.wire.ChatMessage\x12\x12\n\nmax_tokens\x18\x04 \x01(\r\x12%\n\x08sampling\x18\x05 \x01(\x0b\x32\x13.mesh.wire.Sampling\x12\x17\n\ndeadline_s\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12(\n\x07started\x18\x07 \x01(\x0b\x32\x12.mesh.wire.StartedH\x02\x88\x01\x01\x42\x08\n\x06_modelB\r\n\x0b_deadline_sB\n\n\x08_started\"\x87\x01\n\x08Recovery\x12\x0c\n\x04lost\x18\x01 \x03(\t\x12\x13\n\x0breplacement\x18\x02 \x03(\t\x12\x10\n\x08\x64\x65tect_s\x18\x03 \x01(\x01\x12\x0f\n\x07stall_s\x18\x04 \x01(\x01\x12\x1a\n\x12replayed_positions\x18\x05 \x01(\r\x12\x19\n\x11recomputed_layers\x18\x06 \x01(\r\"\xc0\x01\n\x06Routed\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x1d\n\x04plan\x18\x04 \x01(\x0b\x32\x0f.mesh.wire.Plan\x12\'\n\x08gateways\x18\x05 \x03(\x0b\x32\x15.mesh.wire.NodeRecord\x12*\n\x08recovery\x18\x06 \x01(\x0b\x32\x13.mesh.wire.RecoveryH\x00\x88\x01\x01\x42\x0b\n\t_recovery\"9\n\x05Piece\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0e\n\x06tokens\x18\x03 \x03(\r\"\x8d\x01\n\nStageShare\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0c\x64\x65vice_class\x18\x03 \x01(\t\x12\x1d\n\x04span\x18\x04 \x01(\x0b\x32\x0f.mesh.wire.Span\x12\x15\n\rweights_bytes\x18\x05 \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\x06 \x01(\x04\"\xf1\x01\n\x07Summary\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06tokens\x18\x03 \x03(\r\x12\x19\n\x11num_prompt_tokens\x18\x04 \x01(\r\x12\x0c\n\x04seed\x18\x05 \x01(\x06\x12\x0e\n\x06ttft_s\x18\x06 \x01(\x01\x12\x14\n\x0ctokens_per_s\x18\x07 \x01(\x01\x12%\n\x06stages\x18\x08 \x03(\x0b\x32\x15.mesh.wire.StageShare\x12\'\n\nrecoveries\x18\t \x03(\x0b\x32\x13.mesh.wire.Recovery\x12\x18\n\x10reused_positions\x18\n \x01(\r\"G\n\x0c\x43hatFinished\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12#\n\x07summary\x18\x02 \x01(\x0b\x32\x12.mesh.wire.Summary\"#\n\rCancelRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\"$\n\x0e\x44\x65vicesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\"F\n\x0c\x44\x65vicesReply\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\"\n\x07\x64\x65vices\x18\x02 \x03(\x0b\x32\x11.mesh.wire.Device\"a\n\x0bPlanRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x12\n\x05model\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07\x63ontext\x18\x03 \x01(\rH\x01\x88\x01\x01\x42\x08\n\x06_modelB\n\n\x08_context\"~\n\x0cPlannedStage\x12#\n\x04node\x18\x01 \x01(\x0b\x32\x15.mesh.wire.NodeRecord\x12\x1d\n\x04span\x18\x02 \x01(\x0b\x32\x0f.mesh.wire.Span\x12\x15\n\rweights_bytes\x18\x03 \x01(\x04\x12\x13\n\x0b\x63\x61\x63he_bytes\x18\x04 \x01(\x04\"\xa2\x01\n\x04Plan\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.mesh.wire.ModelRef\x12\x11\n\tprecision\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontext\x18\x03 \x01(\r\x12\'\n\x06stages\x18\x04 \x03(\x0b\x32\x17.mesh.wire.PlannedStage\x12)\n\x08standbys\x18\x05 \x03(\x0b\x32\x17.mesh.wire.PlannedStage\">\n\tPlanReply\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x1d\n\x04plan\x18\x02 \x01(\x0b\x32\x0f.mesh.wire.Plan\"F\n\x0c\x44rainRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x11\n\tis_forced\x18\x02 \x01(\x08\x12\x0f\n\x07is_over\x18\x03 \x01(\x08\" \n\nDrainReply\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16mesh/wire/client.proto\x12\tmesh.wire\x1a\x14mesh/wire/node.proto\x1a\x17mesh/wire/session.proto\",\n\x0b\x43hatMessage\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"[\n\x07Started\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x1d\n\x04plan\x18\x03 \x01(\x0b\x32\x0f.mesh.wire.Plan\x12\x0e\n\x06tokens\x18\x04 \x03(\r\"\xb1\x02\n\x0b\x43hatRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x12\n\x05model\x18\x02 \x01(\tH\x00\x88\x01\x01\x12(\n\x08messages\x18\x03 \x03(\x0b\x32\x16.mesh.wire.ChatMessage\x12\x12\n\nmax_tokens\x18\x04 \x01(\r\x12%\n\x08sampling\x18\x05 \x01(\x0b\x32\x13.mesh.wire.Sampling\x12\x17\n\ndeadline_s\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12(\n\x07started\x18\x07 \x01(\x0b\x32\x12.mesh.wire.StartedH\x02\x88\x01\x01\x12\x0f\n\x07privacy\x18\x08 \x01(\t\x12\x12\n\x05skill\x18\t \x01(\tH\x03\x88\x01\x01\x42\x08\n\x06_modelB\r\n\x0b_deadline_sB\n\n\x08_startedB\x08\n\x06_skill\"y\n\nPrediction\x12\x0e\n\x06load_s\x18\x01 \x01(\x01\x12\x11\n\tprefill_s\x18\x02 \x01(\x01\x12\x0f\n\x07token_s\x18\x03 \x01(\x01\x12\x12\n\nnum_tokens\x18\x04 \x01(\r\x12\x10\n\x08\x65nergy_j\x18\x05 \x01(\x01\x12\x11\n\tbattery_j\x18\x06 \x01(\x01\":\n\x0bOptionShare\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1d\n\x04span\x18\x02 \x01(\x0b\x32\x0f.mesh.wire.Span\"\xd4\x01\n\x06Option\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12&\n\x06shares\x18\x03 \x03(\x0b\x32\x16.mesh.wire.OptionShare\x12\x15\n\x08upstream\x18\x04 \x01(\tH\x00\x88\x01\x01\x12.\n\nprediction\x18\x05 \x01(\x0b\x32\x15.mesh.wire.PredictionH\x01\x88\x01\x01\x12\x15\n\x08\x65xcluded\x18\x06 \x01(\tH\x02\x88\x01\x01\x42\x0b\n\t_upstreamB\r\n\x0b_predictionB\x0b\n\t_excluded\"\x81\x01\n\x08\x44\x65\x63ision\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07privacy\x18\x02 \x01(\t\x12\x12\n\nnum_prompt\x18\x03 \x01(\r\x12\"\n\x07options\x18\x04 \x03(\x0b\x32\x11.mesh.wire.Option\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\r\n\x05notes\x18\x06 \x03(\t\"D\n\x07\x44\x65\x63ided\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12%\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0b\x32\x13.mesh.wire.Decision\"\x87\x01\n\x08Recovery\x12\x0c\n\x04lost\x18\x01 \x03(\t\x12\x13\n\x0breplacement\x18\x02 \x03(\t\x12\x10\n\x08\x64\x65tect_s\x18\x03 \x01(\x01\x12\x0f\n\x07stall_s\x18\x04 \x01(\x01\x12\x1a\n\x12replayed_positions\x18\x05 \x01(\r\x12\x19\n\x11recomputed_layers\x18\x06 \x01(\r\"\xc0\x01\n\x06Routed\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x1d\n\x04plan\x18\x04 \x01(\x0b\x32\x0f.mesh.wire.Plan\x12\'\n\x08gateways\x18\x05 \x03(\x0b\x32\x15.mesh.wire.NodeRecord\x12*\n\x08recovery\x18\x06 \x01(\x0b\x32\x13.mesh.wire.RecoveryH\x00\x88\x01\x01\x42\x0b\n\t_recovery\"9\n\x05Piece\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0e\n\x06tokens\x18\x03 \x03(\r\"\x8d\x01\n\nStageShare\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0c\x64\x65vice_class\x18\x03 \x01(\t\x12\x1d\n\x04span\x18\x04 \x01(\x0b\x32\x0f.mesh.wire.Span\x12\x15\n\rweights_bytes\x18\x05 \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\x06 \x01(\x04\"\xf1\x01\n\x07Summary\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06tokens\x18\x03 \x03(\r\x12\x19\n\x11num_prompt_tokens\x18\x04 \x01(\r\x12\x0c\n\x04seed\x18\x05 \x01(\x06\x12\x0e\n\x06ttft_s\x18\x06 \x01(\x01\x12\x14\n\x0ctokens_per_s\x18\x07 \x01(\x01\x12%\n\x06stages\x18\x08 \x03(\x0b\x32\x15.mesh.wire.StageShare\x12\'\n\nrecoveries\x18\t \x03(\x0b\x32\x13.mesh.wire.Recovery\x12\x18\n\x10reused_positions\x18\n \x01(\r\"G\n\x0c\x43hatFinished\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12#\n\x07summary\x18\x02 \x01(\x0b\x32\x12.mesh.wire.Summary\"#\n\rCancelRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\"$\n\x0e\x44\x65vicesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\"F\n\x0c\x44\x65vicesReply\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\"\n\x07\x64\x65vices\x18\x02 \x03(\x0b\x32\x11.mesh.wire.Device\"\xce\x01\n\x0bPlanRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x12\n\x05model\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07\x63ontext\x18\x03 \x01(\rH\x01\x88\x01\x01\x12(\n\x08messages\x18\x04 \x03(\x0b\x32\x16.mesh.wire.ChatMessage\x12\x12\n\nmax_tokens\x18\x05 \x01(\r\x12\x0f\n\x07privacy\x18\x06 \x01(\t\x12\x12\n\x05skill\x18\x07 \x01(\tH\x02\x88\x01\x01\x42\x08\n\x06_modelB\n\n\x08_contextB\x08\n\x06_skill\"~\n\x0cPlannedStage\x12#\n\x04node\x18\x01 \x01(\x0b\x32\x15.mesh.wire.NodeRecord\x12\x1d\n\x04span\x18\x02 \x01(\x0b\x32\x0f.mesh.wire.Span\x12\x15\n\rweights_bytes\x18\x03 \x01(\x04\x12\x13\n\x0b\x63\x61\x63he_bytes\x18\x04 \x01(\x04\"\xa2\x01\n\x04Plan\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.mesh.wire.ModelRef\x12\x11\n\tprecision\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontext\x18\x03 \x01(\r\x12\'\n\x06stages\x18\x04 \x03(\x0b\x32\x17.mesh.wire.PlannedStage\x12)\n\x08standbys\x18\x05 \x03(\x0b\x32\x17.mesh.wire.PlannedStage\"s\n\tPlanReply\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\"\n\x04plan\x18\x02 \x01(\x0b\x32\x0f.mesh.wire.PlanH\x00\x88\x01\x01\x12%\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32\x13.mesh.wire.DecisionB\x07\n\x05_plan\"F\n\x0c\x44rainRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x11\n\tis_forced\x18\x02 \x01(\x08\x12\x0f\n\x07is_over\x18\x03 \x01(\x08\" \n\nDrainReply\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,35 +38,45 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STARTED']._serialized_start=130
   _globals['_STARTED']._serialized_end=221
   _globals['_CHATREQUEST']._serialized_start=224
-  _globals['_CHATREQUEST']._serialized_end=482
-  _globals['_RECOVERY']._serialized_start=485
-  _globals['_RECOVERY']._serialized_end=620
-  _globals['_ROUTED']._serialized_start=623
-  _globals['_ROUTED']._serialized_end=815
-  _globals['_PIECE']._serialized_start=817
-  _globals['_PIECE']._serialized_end=874
-  _globals['_STAGESHARE']._serialized_start=877
-  _globals['_STAGESHARE']._serialized_end=1018
-  _globals['_SUMMARY']._serialized_start=1021
-  _globals['_SUMMARY']._serialized_end=1262
-  _globals['_CHATFINISHED']._serialized_start=1264
-  _globals['_CHATFINISHED']._serialized_end=1335
-  _globals['_CANCELREQUEST']._serialized_start=1337
-  _globals['_CANCELREQUEST']._serialized_end=1372
-  _globals['_DEVICESREQUEST']._serialized_start=1374
-  _globals['_DEVICESREQUEST']._serialized_end=1410
-  _globals['_DEVICESREPLY']._serialized_start=1412
-  _globals['_DEVICESREPLY']._serialized_end=1482
-  _globals['_PLANREQUEST']._serialized_start=1484
-  _globals['_PLANREQUEST']._serialized_end=1581
-  _globals['_PLANNEDSTAGE']._serialized_start=1583
-  _globals['_PLANNEDSTAGE']._serialized_end=1709
-  _globals['_PLAN']._serialized_start=1712
-  _globals['_PLAN']._serialized_end=1874
-  _globals['_PLANREPLY']._serialized_start=1876
-  _globals['_PLANREPLY']._serialized_end=1938
-  _globals['_DRAINREQUEST']._serialized_start=1940
-  _globals['_DRAINREQUEST']._serialized_end=2010
-  _globals['_DRAINREPLY']._serialized_start=2012
-  _globals['_DRAINREPLY']._serialized_end=2044
+  _globals['_CHATREQUEST']._serialized_end=529
+  _globals['_PREDICTION']._serialized_start=531
+  _globals['_PREDICTION']._serialized_end=652
+  _globals['_OPTIONSHARE']._serialized_start=654
+  _globals['_OPTIONSHARE']._serialized_end=712
+  _globals['_OPTION']._serialized_start=715
+  _globals['_OPTION']._serialized_end=927
+  _globals['_DECISION']._serialized_start=930
+  _globals['_DECISION']._serialized_end=1059
+  _globals['_DECIDED']._serialized_start=1061
+  _globals['_DECIDED']._serialized_end=1129
+  _globals['_RECOVERY']._serialized_start=1132
+  _globals['_RECOVERY']._serialized_end=1267
+  _globals['_ROUTED']._serialized_start=1270
+  _globals['_ROUTED']._serialized_end=1462
+  _globals['_PIECE']._serialized_start=1464
+  _globals['_PIECE']._serialized_end=1521
+  _globals['_STAGESHARE']._serialized_start=1524
+  _globals['_STAGESHARE']._serialized_end=1665
+  _globals['_SUMMARY']._serialized_start=1668
+  _globals['_SUMMARY']._serialized_end=1909
+  _globals['_CHATFINISHED']._serialized_start=1911
+  _globals['_CHATFINISHED']._serialized_end=1982
+  _globals['_CANCELREQUEST']._serialized_start=1984
+  _globals['_CANCELREQUEST']._serialized_end=2019
+  _globals['_DEVICESREQUEST']._serialized_start=2021
+  _globals['_DEVICESREQUEST']._serialized_end=2057
+  _globals['_DEVICESREPLY']._serialized_start=2059
+  _globals['_DEVICESREPLY']._serialized_end=2129
+  _globals['_PLANREQUEST']._serialized_start=2132
+  _globals['_PLANREQUEST']._serialized_end=2338
+  _globals['_PLANNEDSTAGE']._serialized_start=2340
+  _globals['_PLANNEDSTAGE']._serialized_end=2466
+  _globals['_PLAN']._serialized_start=2469
+  _globals['_PLAN']._serialized_end=2631
+  _globals['_PLANREPLY']._serialized_start=2633
+  _globals['_PLANREPLY']._serialized_end=2748
+  _globals['_DRAINREQUEST']._serialized_start=2750
+  _globals['_DRAINREQUEST']._serialized_end=2820
+  _globals['_DRAINREPLY']._serialized_start=2822
+  _globals['_DRAINREPLY']._serialized_end=2854
 # @@protoc_insertion_point(module_scope)

@@ -29,7 +29,7 @@ class Started(_message.Message):
     def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., tokens: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ChatRequest(_message.Message):
-    __slots__ = ("request_id", "model", "messages", "max_tokens", "sampling", "deadline_s", "started")
+    __slots__ = ("request_id", "model", "messages", "max_tokens", "sampling", "deadline_s", "started", "privacy", "skill")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +37,8 @@ class ChatRequest(_message.Message):
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_S_FIELD_NUMBER: _ClassVar[int]
     STARTED_FIELD_NUMBER: _ClassVar[int]
+    PRIVACY_FIELD_NUMBER: _ClassVar[int]
+    SKILL_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     model: str
     messages: _containers.RepeatedCompositeFieldContainer[ChatMessage]
@@ -44,7 +46,73 @@ class ChatRequest(_message.Message):
     sampling: _session_pb2.Sampling
     deadline_s: float
     started: Started
-    def __init__(self, request_id: _Optional[int] = ..., model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[ChatMessage, _Mapping]]] = ..., max_tokens: _Optional[int] = ..., sampling: _Optional[_Union[_session_pb2.Sampling, _Mapping]] = ..., deadline_s: _Optional[float] = ..., started: _Optional[_Union[Started, _Mapping]] = ...) -> None: ...
+    privacy: str
+    skill: str
+    def __init__(self, request_id: _Optional[int] = ..., model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[ChatMessage, _Mapping]]] = ..., max_tokens: _Optional[int] = ..., sampling: _Optional[_Union[_session_pb2.Sampling, _Mapping]] = ..., deadline_s: _Optional[float] = ..., started: _Optional[_Union[Started, _Mapping]] = ..., privacy: _Optional[str] = ..., skill: _Optional[str] = ...) -> None: ...
+
+class Prediction(_message.Message):
+    __slots__ = ("load_s", "prefill_s", "token_s", "num_tokens", "energy_j", "battery_j")
+    LOAD_S_FIELD_NUMBER: _ClassVar[int]
+    PREFILL_S_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_S_FIELD_NUMBER: _ClassVar[int]
+    NUM_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_J_FIELD_NUMBER: _ClassVar[int]
+    BATTERY_J_FIELD_NUMBER: _ClassVar[int]
+    load_s: float
+    prefill_s: float
+    token_s: float
+    num_tokens: int
+    energy_j: float
+    battery_j: float
+    def __init__(self, load_s: _Optional[float] = ..., prefill_s: _Optional[float] = ..., token_s: _Optional[float] = ..., num_tokens: _Optional[int] = ..., energy_j: _Optional[float] = ..., battery_j: _Optional[float] = ...) -> None: ...
+
+class OptionShare(_message.Message):
+    __slots__ = ("name", "span")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SPAN_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    span: _node_pb2.Span
+    def __init__(self, name: _Optional[str] = ..., span: _Optional[_Union[_node_pb2.Span, _Mapping]] = ...) -> None: ...
+
+class Option(_message.Message):
+    __slots__ = ("kind", "model", "shares", "upstream", "prediction", "excluded")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
+    UPSTREAM_FIELD_NUMBER: _ClassVar[int]
+    PREDICTION_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDED_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    model: str
+    shares: _containers.RepeatedCompositeFieldContainer[OptionShare]
+    upstream: str
+    prediction: Prediction
+    excluded: str
+    def __init__(self, kind: _Optional[str] = ..., model: _Optional[str] = ..., shares: _Optional[_Iterable[_Union[OptionShare, _Mapping]]] = ..., upstream: _Optional[str] = ..., prediction: _Optional[_Union[Prediction, _Mapping]] = ..., excluded: _Optional[str] = ...) -> None: ...
+
+class Decision(_message.Message):
+    __slots__ = ("model", "privacy", "num_prompt", "options", "reason", "notes")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PRIVACY_FIELD_NUMBER: _ClassVar[int]
+    NUM_PROMPT_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    privacy: str
+    num_prompt: int
+    options: _containers.RepeatedCompositeFieldContainer[Option]
+    reason: str
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., privacy: _Optional[str] = ..., num_prompt: _Optional[int] = ..., options: _Optional[_Iterable[_Union[Option, _Mapping]]] = ..., reason: _Optional[str] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Decided(_message.Message):
+    __slots__ = ("request_id", "decision")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    decision: Decision
+    def __init__(self, request_id: _Optional[int] = ..., decision: _Optional[_Union[Decision, _Mapping]] = ...) -> None: ...
 
 class Recovery(_message.Message):
     __slots__ = ("lost", "replacement", "detect_s", "stall_s", "replayed_positions", "recomputed_layers")
@@ -157,14 +225,22 @@ class DevicesReply(_message.Message):
     def __init__(self, request_id: _Optional[int] = ..., devices: _Optional[_Iterable[_Union[_node_pb2.Device, _Mapping]]] = ...) -> None: ...
 
 class PlanRequest(_message.Message):
-    __slots__ = ("request_id", "model", "context")
+    __slots__ = ("request_id", "model", "context", "messages", "max_tokens", "privacy", "skill")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    PRIVACY_FIELD_NUMBER: _ClassVar[int]
+    SKILL_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     model: str
     context: int
-    def __init__(self, request_id: _Optional[int] = ..., model: _Optional[str] = ..., context: _Optional[int] = ...) -> None: ...
+    messages: _containers.RepeatedCompositeFieldContainer[ChatMessage]
+    max_tokens: int
+    privacy: str
+    skill: str
+    def __init__(self, request_id: _Optional[int] = ..., model: _Optional[str] = ..., context: _Optional[int] = ..., messages: _Optional[_Iterable[_Union[ChatMessage, _Mapping]]] = ..., max_tokens: _Optional[int] = ..., privacy: _Optional[str] = ..., skill: _Optional[str] = ...) -> None: ...
 
 class PlannedStage(_message.Message):
     __slots__ = ("node", "span", "weights_bytes", "cache_bytes")
@@ -193,12 +269,14 @@ class Plan(_message.Message):
     def __init__(self, model: _Optional[_Union[_node_pb2.ModelRef, _Mapping]] = ..., precision: _Optional[str] = ..., context: _Optional[int] = ..., stages: _Optional[_Iterable[_Union[PlannedStage, _Mapping]]] = ..., standbys: _Optional[_Iterable[_Union[PlannedStage, _Mapping]]] = ...) -> None: ...
 
 class PlanReply(_message.Message):
-    __slots__ = ("request_id", "plan")
+    __slots__ = ("request_id", "plan", "decision")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     plan: Plan
-    def __init__(self, request_id: _Optional[int] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ...) -> None: ...
+    decision: Decision
+    def __init__(self, request_id: _Optional[int] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., decision: _Optional[_Union[Decision, _Mapping]] = ...) -> None: ...
 
 class DrainRequest(_message.Message):
     __slots__ = ("request_id", "is_forced", "is_over")

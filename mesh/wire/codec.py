@@ -13,9 +13,11 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as Protobuf
 
 from mesh import messages as m
+from mesh.config import MAX_PADDING_BYTES
 from mesh.errors import BadSetting, MalformedMessage, MeshError
 from mesh.types import Hidden, NodeId, Payload, SessionId, TokenIds
 from mesh.wire import client_pb2, link_pb2, session_pb2, stage_pb2
+from mesh.wire import decisions as d
 from mesh.wire import values as v
 from mesh.wire.envelope_pb2 import Envelope
 
@@ -129,6 +131,8 @@ def _chat_to_pb(request: m.ChatRequest) -> client_pb2.ChatRequest:
         sampling=v.sampling_to_pb(request.sampling),
         deadline_s=request.deadline_s,
         started=_started_to_pb(request.started) if request.started else None,
+        privacy=request.privacy,
+        skill=request.skill,
     )
 
 
@@ -141,6 +145,8 @@ def _chat_from_pb(pb: client_pb2.ChatRequest) -> m.ChatRequest:
         sampling=v.sampling_from_pb(pb.sampling),
         deadline_s=pb.deadline_s if pb.HasField("deadline_s") else None,
         started=_started_from_pb(pb.started) if pb.HasField("started") else None,
+        privacy=d.privacy_from_pb(pb.privacy),
+        skill=pb.skill if pb.HasField("skill") else None,
     )
 
 
@@ -243,6 +249,13 @@ def _heartbeat_from_pb(pb: link_pb2.Heartbeat) -> m.Heartbeat:
     )
 
 
+def _padding_bytes(pb: link_pb2.Echo) -> int:
+    num_bytes = len(pb.padding)
+    if num_bytes > MAX_PADDING_BYTES:
+        raise ValueError(f"a padding of {num_bytes} bytes is above the {MAX_PADDING_BYTES} allowed")
+    return num_bytes
+
+
 _rule(
     "hello",
     m.Hello,
@@ -262,6 +275,18 @@ _rule(
 _rule("heartbeat", m.Heartbeat, _heartbeat_to_pb, _heartbeat_from_pb)
 _rule("heartbeat_reply", m.HeartbeatReply, lambda _: link_pb2.HeartbeatReply(), lambda _: m.HeartbeatReply())
 _rule("goodbye", m.Goodbye, lambda _: link_pb2.Goodbye(), lambda _: m.Goodbye())
+_rule(
+    "echo",
+    m.Echo,
+    lambda x: link_pb2.Echo(number=x.number, padding=bytes(x.padding_bytes)),
+    lambda pb: m.Echo(pb.number, _padding_bytes(pb)),
+)
+_rule(
+    "echo_reply",
+    m.EchoReply,
+    lambda x: link_pb2.EchoReply(number=x.number),
+    lambda pb: m.EchoReply(pb.number),
+)
 _rule(
     "load_stage",
     m.LoadStage,
@@ -317,6 +342,12 @@ _rule(
 _rule("chat_request", m.ChatRequest, _chat_to_pb, _chat_from_pb)
 _rule("routed", m.Routed, _routed_to_pb, _routed_from_pb)
 _rule(
+    "decided",
+    m.Decided,
+    lambda x: client_pb2.Decided(request_id=x.request_id, decision=d.decision_to_pb(x.decision)),
+    lambda pb: m.Decided(pb.request_id, d.decision_from_pb(pb.decision)),
+)
+_rule(
     "drain_request",
     m.DrainRequest,
     lambda x: client_pb2.DrainRequest(request_id=x.request_id, is_forced=x.is_forced, is_over=x.is_over),
@@ -363,18 +394,38 @@ _rule(
 _rule(
     "plan_request",
     m.PlanRequest,
-    lambda x: client_pb2.PlanRequest(request_id=x.request_id, model=x.model, context=x.context),
+    lambda x: client_pb2.PlanRequest(
+        request_id=x.request_id,
+        model=x.model,
+        context=x.context,
+        messages=[v.chat_to_pb(message) for message in x.messages],
+        max_tokens=x.max_tokens,
+        privacy=x.privacy,
+        skill=x.skill,
+    ),
     lambda pb: m.PlanRequest(
         pb.request_id,
         pb.model if pb.HasField("model") else None,
         pb.context if pb.HasField("context") else None,
+        tuple(v.chat_from_pb(message) for message in pb.messages),
+        pb.max_tokens,
+        d.privacy_from_pb(pb.privacy),
+        pb.skill if pb.HasField("skill") else None,
     ),
 )
 _rule(
     "plan_reply",
     m.PlanReply,
-    lambda x: client_pb2.PlanReply(request_id=x.request_id, plan=v.plan_to_pb(x.plan)),
-    lambda pb: m.PlanReply(pb.request_id, v.plan_from_pb(pb.plan)),
+    lambda x: client_pb2.PlanReply(
+        request_id=x.request_id,
+        plan=None if x.plan is None else v.plan_to_pb(x.plan),
+        decision=d.decision_to_pb(x.decision),
+    ),
+    lambda pb: m.PlanReply(
+        pb.request_id,
+        v.plan_from_pb(pb.plan) if pb.HasField("plan") else None,
+        d.decision_from_pb(pb.decision),
+    ),
 )
 
 # Nearly all that idle nodes say, so it is read without a parser.

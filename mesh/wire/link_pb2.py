@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from mesh.wire import node_pb2 as mesh_dot_wire_dot_node__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14mesh/wire/link.proto\x12\tmesh.wire\x1a\x14mesh/wire/node.proto\"m\n\x05Hello\x12#\n\x07version\x18\x01 \x01(\x0b\x32\x12.mesh.wire.Version\x12\x0c\n\x04mesh\x18\x02 \x01(\t\x12(\n\x04node\x18\x03 \x01(\x0b\x32\x15.mesh.wire.NodeRecordH\x00\x88\x01\x01\x42\x07\n\x05_node\"(\n\x07Refusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x8f\x01\n\tHeartbeat\x12*\n\x06status\x18\x01 \x01(\x0b\x32\x15.mesh.wire.NodeStatusH\x00\x88\x01\x01\x12)\n\nneighbours\x18\x02 \x03(\x0b\x32\x15.mesh.wire.NodeRecord\x12\x14\n\x07next_ms\x18\x03 \x01(\rH\x01\x88\x01\x01\x42\t\n\x07_statusB\n\n\x08_next_ms\"\x10\n\x0eHeartbeatReply\"\t\n\x07Goodbyeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14mesh/wire/link.proto\x12\tmesh.wire\x1a\x14mesh/wire/node.proto\"m\n\x05Hello\x12#\n\x07version\x18\x01 \x01(\x0b\x32\x12.mesh.wire.Version\x12\x0c\n\x04mesh\x18\x02 \x01(\t\x12(\n\x04node\x18\x03 \x01(\x0b\x32\x15.mesh.wire.NodeRecordH\x00\x88\x01\x01\x42\x07\n\x05_node\"(\n\x07Refusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x8f\x01\n\tHeartbeat\x12*\n\x06status\x18\x01 \x01(\x0b\x32\x15.mesh.wire.NodeStatusH\x00\x88\x01\x01\x12)\n\nneighbours\x18\x02 \x03(\x0b\x32\x15.mesh.wire.NodeRecord\x12\x14\n\x07next_ms\x18\x03 \x01(\rH\x01\x88\x01\x01\x42\t\n\x07_statusB\n\n\x08_next_ms\"\x10\n\x0eHeartbeatReply\"\t\n\x07Goodbye\"\'\n\x04\x45\x63ho\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0f\n\x07padding\x18\x02 \x01(\x0c\"\x1b\n\tEchoReply\x12\x0e\n\x06number\x18\x01 \x01(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,4 +42,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HEARTBEATREPLY']._serialized_end=372
   _globals['_GOODBYE']._serialized_start=374
   _globals['_GOODBYE']._serialized_end=383
+  _globals['_ECHO']._serialized_start=385
+  _globals['_ECHO']._serialized_end=424
+  _globals['_ECHOREPLY']._serialized_start=426
+  _globals['_ECHOREPLY']._serialized_end=453
 # @@protoc_insertion_point(module_scope)

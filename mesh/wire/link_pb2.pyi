@@ -42,3 +42,17 @@ class HeartbeatReply(_message.Message):
 class Goodbye(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class Echo(_message.Message):
+    __slots__ = ("number", "padding")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    PADDING_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    padding: bytes
+    def __init__(self, number: _Optional[int] = ..., padding: _Optional[bytes] = ...) -> None: ...
+
+class EchoReply(_message.Message):
+    __slots__ = ("number",)
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    def __init__(self, number: _Optional[int] = ...) -> None: ...

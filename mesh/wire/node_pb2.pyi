@@ -67,12 +67,14 @@ class StageKey(_message.Message):
     def __init__(self, digest: _Optional[str] = ..., span: _Optional[_Union[Span, _Mapping]] = ..., precision: _Optional[str] = ...) -> None: ...
 
 class LoadedStage(_message.Message):
-    __slots__ = ("key", "weights_bytes")
+    __slots__ = ("key", "weights_bytes", "step_s")
     KEY_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    STEP_S_FIELD_NUMBER: _ClassVar[int]
     key: StageKey
     weights_bytes: int
-    def __init__(self, key: _Optional[_Union[StageKey, _Mapping]] = ..., weights_bytes: _Optional[int] = ...) -> None: ...
+    step_s: float
+    def __init__(self, key: _Optional[_Union[StageKey, _Mapping]] = ..., weights_bytes: _Optional[int] = ..., step_s: _Optional[float] = ...) -> None: ...
 
 class StepSpeed(_message.Message):
     __slots__ = ("num_sessions", "layer_s", "head_s")
@@ -110,8 +112,34 @@ class SpeedRecord(_message.Message):
     memory_rate_bytes_per_s: float
     def __init__(self, version: _Optional[int] = ..., engine: _Optional[str] = ..., kind: _Optional[str] = ..., num_threads: _Optional[int] = ..., model: _Optional[str] = ..., precision: _Optional[str] = ..., num_layers: _Optional[int] = ..., layer_bytes: _Optional[int] = ..., steps: _Optional[_Iterable[_Union[StepSpeed, _Mapping]]] = ..., prefill_layer_row_s: _Optional[float] = ..., memory_rate_bytes_per_s: _Optional[float] = ...) -> None: ...
 
+class LinkRecord(_message.Message):
+    __slots__ = ("node_id", "round_trip_s", "rate_bytes_per_s")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    ROUND_TRIP_S_FIELD_NUMBER: _ClassVar[int]
+    RATE_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    node_id: str
+    round_trip_s: float
+    rate_bytes_per_s: float
+    def __init__(self, node_id: _Optional[str] = ..., round_trip_s: _Optional[float] = ..., rate_bytes_per_s: _Optional[float] = ...) -> None: ...
+
+class Condition(_message.Message):
+    __slots__ = ("battery", "is_charging", "is_hot", "is_departing", "is_metered", "resting_until")
+    BATTERY_FIELD_NUMBER: _ClassVar[int]
+    IS_CHARGING_FIELD_NUMBER: _ClassVar[int]
+    IS_HOT_FIELD_NUMBER: _ClassVar[int]
+    IS_DEPARTING_FIELD_NUMBER: _ClassVar[int]
+    IS_METERED_FIELD_NUMBER: _ClassVar[int]
+    RESTING_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    battery: float
+    is_charging: bool
+    is_hot: bool
+    is_departing: bool
+    is_metered: bool
+    resting_until: str
+    def __init__(self, battery: _Optional[float] = ..., is_charging: _Optional[bool] = ..., is_hot: _Optional[bool] = ..., is_departing: _Optional[bool] = ..., is_metered: _Optional[bool] = ..., resting_until: _Optional[str] = ...) -> None: ...
+
 class NodeStatus(_message.Message):
-    __slots__ = ("memory_bytes", "used_bytes", "models", "stages", "num_sessions", "spare_bytes", "leaving", "parked_bytes", "speed")
+    __slots__ = ("memory_bytes", "used_bytes", "models", "stages", "num_sessions", "spare_bytes", "leaving", "parked_bytes", "speed", "links", "condition")
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     USED_BYTES_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
@@ -121,6 +149,8 @@ class NodeStatus(_message.Message):
     LEAVING_FIELD_NUMBER: _ClassVar[int]
     PARKED_BYTES_FIELD_NUMBER: _ClassVar[int]
     SPEED_FIELD_NUMBER: _ClassVar[int]
+    LINKS_FIELD_NUMBER: _ClassVar[int]
+    CONDITION_FIELD_NUMBER: _ClassVar[int]
     memory_bytes: int
     used_bytes: int
     models: _containers.RepeatedCompositeFieldContainer[ModelRef]
@@ -130,7 +160,9 @@ class NodeStatus(_message.Message):
     leaving: str
     parked_bytes: int
     speed: SpeedRecord
-    def __init__(self, memory_bytes: _Optional[int] = ..., used_bytes: _Optional[int] = ..., models: _Optional[_Iterable[_Union[ModelRef, _Mapping]]] = ..., stages: _Optional[_Iterable[_Union[LoadedStage, _Mapping]]] = ..., num_sessions: _Optional[int] = ..., spare_bytes: _Optional[int] = ..., leaving: _Optional[str] = ..., parked_bytes: _Optional[int] = ..., speed: _Optional[_Union[SpeedRecord, _Mapping]] = ...) -> None: ...
+    links: _containers.RepeatedCompositeFieldContainer[LinkRecord]
+    condition: Condition
+    def __init__(self, memory_bytes: _Optional[int] = ..., used_bytes: _Optional[int] = ..., models: _Optional[_Iterable[_Union[ModelRef, _Mapping]]] = ..., stages: _Optional[_Iterable[_Union[LoadedStage, _Mapping]]] = ..., num_sessions: _Optional[int] = ..., spare_bytes: _Optional[int] = ..., leaving: _Optional[str] = ..., parked_bytes: _Optional[int] = ..., speed: _Optional[_Union[SpeedRecord, _Mapping]] = ..., links: _Optional[_Iterable[_Union[LinkRecord, _Mapping]]] = ..., condition: _Optional[_Union[Condition, _Mapping]] = ...) -> None: ...
 
 class Device(_message.Message):
     __slots__ = ("record", "state", "source", "status", "kept_out")

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import math
 
+from mesh.config import MAX_LINKS
 from mesh.types import (
     SPEED_VERSION,
     Address,
     ChatMessage,
+    Condition,
     Device,
     DeviceClass,
     Digest,
     FinishReason,
     Hop,
+    LinkRecord,
     LoadedStage,
     ModelRef,
     NodeId,
@@ -112,7 +115,9 @@ def status_to_pb(value: NodeStatus) -> node_pb2.NodeStatus:
         used_bytes=value.used_bytes,
         models=[model_to_pb(model) for model in value.models],
         stages=[
-            node_pb2.LoadedStage(key=key_to_pb(stage.key), weights_bytes=stage.weights_bytes)
+            node_pb2.LoadedStage(
+                key=key_to_pb(stage.key), weights_bytes=stage.weights_bytes, step_s=stage.step_s
+            )
             for stage in value.stages
         ],
         num_sessions=value.num_sessions,
@@ -120,6 +125,8 @@ def status_to_pb(value: NodeStatus) -> node_pb2.NodeStatus:
         leaving=value.leaving,
         parked_bytes=value.parked_bytes,
         speed=None if value.speed is None else speed_to_pb(value.speed),
+        links=[_link_to_pb(link) for link in value.links],
+        condition=None if value.condition is None else _condition_to_pb(value.condition),
     )
 
 
@@ -128,13 +135,56 @@ def status_from_pb(pb: node_pb2.NodeStatus) -> NodeStatus:
         memory_bytes=pb.memory_bytes,
         used_bytes=pb.used_bytes,
         models=tuple(model_from_pb(model) for model in pb.models),
-        stages=tuple(LoadedStage(key_from_pb(stage.key), stage.weights_bytes) for stage in pb.stages),
+        stages=tuple(
+            LoadedStage(key_from_pb(stage.key), stage.weights_bytes, _seconds(stage.step_s))
+            for stage in pb.stages
+        ),
         num_sessions=pb.num_sessions,
         spare_bytes=pb.spare_bytes,
         leaving=pb.leaving if pb.HasField("leaving") else None,
         parked_bytes=pb.parked_bytes,
         speed=speed_from_pb(pb.speed) if _is_known(pb) else None,
+        links=tuple(_link_from_pb(link) for link in pb.links if _can_be(link.round_trip_s))[:MAX_LINKS],
+        condition=_condition_from_pb(pb.condition) if pb.HasField("condition") else None,
     )
+
+
+def _condition_to_pb(value: Condition) -> node_pb2.Condition:
+    return node_pb2.Condition(
+        battery=value.battery,
+        is_charging=value.is_charging,
+        is_hot=value.is_hot,
+        is_departing=value.is_departing,
+        is_metered=value.is_metered,
+        resting_until=value.resting_until,
+    )
+
+
+def _condition_from_pb(pb: node_pb2.Condition) -> Condition:
+    return Condition(
+        battery=pb.battery if pb.HasField("battery") and 0 <= pb.battery <= 1 else None,
+        is_charging=pb.is_charging,
+        is_hot=pb.is_hot,
+        is_departing=pb.is_departing,
+        is_metered=pb.is_metered,
+        resting_until=pb.resting_until if pb.HasField("resting_until") else None,
+    )
+
+
+def _link_to_pb(value: LinkRecord) -> node_pb2.LinkRecord:
+    return node_pb2.LinkRecord(
+        node_id=value.node_id, round_trip_s=value.round_trip_s, rate_bytes_per_s=value.rate_bytes_per_s
+    )
+
+
+def _link_from_pb(pb: node_pb2.LinkRecord) -> LinkRecord:
+    """What cannot be is left out, and is no reason to believe nothing else that the node says."""
+    rate = pb.rate_bytes_per_s if _can_be(pb.rate_bytes_per_s) else None
+    return LinkRecord(NodeId(pb.node_id), pb.round_trip_s, rate)
+
+
+def _can_be(figure: float) -> bool:
+    return 0 < figure < math.inf  # written so that NaN cannot
 
 
 def _is_known(pb: node_pb2.NodeStatus) -> bool:
@@ -161,6 +211,7 @@ def speed_to_pb(value: SpeedRecord) -> node_pb2.SpeedRecord:
 
 
 def speed_from_pb(pb: node_pb2.SpeedRecord) -> SpeedRecord:
+    """Read a record as it is: whether its figures can be is for those to judge who reckon with them."""
     return SpeedRecord(
         version=pb.version,
         engine=pb.engine,
@@ -170,18 +221,15 @@ def speed_from_pb(pb: node_pb2.SpeedRecord) -> SpeedRecord:
         precision=Precision(pb.precision),
         num_layers=pb.num_layers,
         layer_bytes=pb.layer_bytes,
-        steps=tuple(
-            StepSpeed(step.num_sessions, _positive(step.layer_s), _positive(step.head_s)) for step in pb.steps
-        ),
-        prefill_layer_row_s=_positive(pb.prefill_layer_row_s),
-        memory_rate_bytes_per_s=_positive(pb.memory_rate_bytes_per_s),
+        steps=tuple(StepSpeed(step.num_sessions, step.layer_s, step.head_s) for step in pb.steps),
+        prefill_layer_row_s=pb.prefill_layer_row_s,
+        memory_rate_bytes_per_s=pb.memory_rate_bytes_per_s,
     )
 
 
-def _positive(figure: float) -> float:
-    if not 0 < figure < math.inf:  # written so that NaN is refused
-        raise ValueError(f"{figure} is no speed")
-    return figure
+def _seconds(figure: float) -> float:
+    """Read what may be unknown; what is no time is."""
+    return figure if _can_be(figure) else 0.0
 
 
 def device_to_pb(value: Device) -> node_pb2.Device:

@@ -9,21 +9,19 @@ import click
 
 from mesh.client import Answer, ChatOptions
 from mesh.errors import BadSetting
-from nodes.options import Reach, client_options, json_option, sampling_options, standard_input
+from nodes.decisions import decision_json
+from nodes.options import Reach, answer_options, client_options, json_option, standard_input
 from nodes.present import answer_json, answer_line, print_json, recovery_line
 
 
 @click.command()
 @click.argument("prompt")
-@click.option("--model", help="Which model [default: the first that the node asked has].")
-@sampling_options
+@answer_options
 @client_options
 @json_option
-def command(prompt: str, model: str | None, chat: ChatOptions, reach: Reach, as_json: bool) -> None:
+def command(prompt: str, chat: ChatOptions, reach: Reach, as_json: bool) -> None:
     """Ask the mesh PROMPT and print the answer as it comes; '-' reads the prompt from standard input."""
     text = checked_prompt(standard_input().read() if prompt == "-" else prompt)
-    if model is not None:
-        chat["model"] = model
     asyncio.run(_ask(text, chat, reach, as_json=as_json))
 
 
@@ -38,9 +36,14 @@ async def _ask(prompt: str, chat: ChatOptions, reach: Reach, *, as_json: bool) -
     async with reach.connect() as client:
         answer = client.chat(prompt, **chat)
         if as_json:
-            print_json(answer_json(await answer.text(), answer.summary))
+            text = await answer.text()
+            print_json(answer_json(text, answer.summary) | _decided(answer))
         else:
             await print_answer(answer)
+
+
+def _decided(answer: Answer) -> dict[str, object]:
+    return {"decision": decision_json(answer.decision) if answer.decision else None}
 
 
 async def print_answer(answer: Answer) -> str:

@@ -11,19 +11,16 @@ from mesh.client import ChatOptions, Client
 from mesh.errors import MeshError
 from mesh.types import ChatMessage
 from nodes.commands.ask import print_answer
-from nodes.options import Reach, client_options, sampling_options, standard_input
+from nodes.options import Reach, answer_options, client_options, standard_input
 
 _HELP = "Ask; /new starts over, /quit or Ctrl-D ends."
 
 
 @click.command()
-@click.option("--model", help="Which model [default: the first that the node asked has].")
-@sampling_options
+@answer_options
 @client_options
-def command(model: str | None, chat: ChatOptions, reach: Reach) -> None:
+def command(chat: ChatOptions, reach: Reach) -> None:
     """Talk with a model of the mesh; each turn sees those before it."""
-    if model is not None:
-        chat["model"] = model
     asyncio.run(_talk(chat, reach, standard_input()))
 
 

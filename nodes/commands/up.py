@@ -12,6 +12,7 @@ from mesh.engines.choosing import EngineName
 from mesh.types import Address, DeviceClass, NodeRecord, Standby
 from nodes.agent import AgentOptions, Announcements, exposure_warning, run_agent
 from nodes.engine_options import engine_option, threads_option
+from nodes.limit_options import limit_options
 from nodes.memory_size import format_memory_size
 from nodes.options import (
     DEVICE_CLASS,
@@ -21,6 +22,7 @@ from nodes.options import (
     mesh_option,
     standby_option,
 )
+from nodes.owner_limits import OwnerLimits
 from nodes.probe import probe_device
 
 
@@ -42,11 +44,7 @@ from nodes.probe import probe_device
 @click.option("--peer", "peers", type=HostPort(), multiple=True, help="A node to find without mDNS.")
 @mesh_option
 @data_dir_option
-@click.option(
-    "--ignore-conditions",
-    is_flag=True,
-    help="Stay, whatever the battery, the heat and the file 'departing' in the data folder say.",
-)
+@limit_options
 @click.option(
     "--no-probe", is_flag=True, help="Do not measure this device's speed, though it was never measured."
 )
@@ -63,16 +61,17 @@ def command(  # noqa: PLR0913  an option each
     peers: tuple[Address, ...],
     mesh_name: str,
     data_dir: Path,
-    ignore_conditions: bool,
+    limits: OwnerLimits,
     no_probe: bool,
     until_eof: bool,
 ) -> None:
     """Run a node agent on this device until Ctrl-C or SIGTERM.
 
     Before it leaves it hands over what it is working on. It also hands over while the battery is low, while
-    the device is hot, and while a file named 'departing' is in the data folder: for instance a car's system
-    creates it when the engine starts, and removes it later. The first time it also measures, when there is
-    nothing to do, how fast this device computes, which takes two seconds; `mesh bench device` does that too.
+    the device is hot, on a link that costs money, at times at which you let it rest, and while a file named
+    'departing' is in the data folder: for instance a car's system creates it when the engine starts, and
+    removes it later. The first time it also measures, when there is nothing to do, how fast this device
+    computes, which takes two seconds; `mesh bench device` does that too.
     """
     _log_to_stderr()
     if warning := exposure_warning(listen):
@@ -92,7 +91,7 @@ def command(  # noqa: PLR0913  an option each
         data_dir=data_dir,
         mesh=mesh_name,
         until_eof=until_eof,
-        heeds_conditions=not ignore_conditions,
+        limits=limits,
         measures_speed=not no_probe,
     )
     announce = Announcements(lambda record: _say_started(record, options), _say_handing_over)

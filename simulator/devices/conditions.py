@@ -1,4 +1,4 @@
-"""The Conditions port of a virtual device: battery, heat, and whether it is about to leave.
+"""The Conditions port of a virtual device: battery, heat, link, and whether it is about to leave.
 
 Owns when to look again. An idle device on mains is never looked at: its owner's deeds and its own work stir
 it. Elsewhere the next look comes when the battery may have lost its next percent, or the heat reached its
@@ -26,6 +26,7 @@ class VirtualConditions:
         self._processor = processor
         self._now_s = now_s
         self._is_departing = False
+        self._is_metered = False
         self._has_worked = False
         self._heeds_work = False
         self._stirred = asyncio.Event()
@@ -40,11 +41,17 @@ class VirtualConditions:
             is_charging=level is not None and not processor.is_on_battery,
             is_hot=state.heat >= Heat.THROTTLED,
             is_departing=self._is_departing,
+            is_metered=self._is_metered,
         )
 
     def depart(self, *, is_departing: bool) -> None:
         """Say that the device is about to leave, or stays after all."""
         self._is_departing = is_departing
+        self.stir()
+
+    def meter(self, *, is_metered: bool) -> None:
+        """Say that what goes over the device's link costs money, or no longer does."""
+        self._is_metered = is_metered
         self.stir()
 
     def stir(self) -> None:

@@ -31,6 +31,7 @@ from simulator.parts import Parts
 from simulator.profiles import device_profile
 from simulator.result import DeviceRecord
 from simulator.script import DeviceScript
+from simulator.speedometer import VirtualSpeedometer
 from simulator.trace import Kind, Trace
 
 PORT = 7070
@@ -265,7 +266,9 @@ class VirtualDevice:
         maths = around.parts.maths(specs)
         self.compute = compute = ModelledCompute(specs, self.processor, maths, observer=self)
         library = around.parts.library(specs)
-        ports = Ports(transport, discovery, compute, library, conditions=self.conditions)
+        is_measured = self.script.is_measured and bool(specs)
+        speedometer = VirtualSpeedometer(self.processor.profile, specs[0]) if is_measured else None
+        ports = Ports(transport, discovery, compute, library, self.conditions, speedometer)
         settings = NodeSettings(self.script.memory_bytes, timing=around.timing)
         node = self._node = around.parts.node(self.node_record(), listener, ports, settings)
         life.stop = node.stop

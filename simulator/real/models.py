@@ -13,11 +13,13 @@ from pathlib import Path
 
 import platformdirs
 
+from mesh.card import ModelCard
 from mesh.errors import ModelNotPulled, UnknownModel
 from mesh.model.checkpoint import open_checkpoint
 from mesh.model.families import model_spec
 from mesh.model.text import ModelTextCodec
 from mesh.spec import ModelSpec
+from mesh.store.cards import shipped_card
 from mesh.store.shelf import ModelStore
 from mesh.types import ChatMessage, Digest, ModelRef
 
@@ -94,6 +96,10 @@ class FileLibrary:
         if all(model.digest != digest for model in self.models()):
             raise ModelNotPulled(f"the model {digest[:12]} is not on this device")
         return self._files.spec(digest)
+
+    async def card(self, model: str) -> ModelCard | None:
+        """What is known of a model; see the port."""
+        return shipped_card(model)
 
     async def codec(self, model: str) -> ModelTextCodec:
         """Tokenizer and template; see the port."""

@@ -20,6 +20,7 @@ _IMPOSSIBLE = (
     FaultKind.CORRUPT,
     FaultKind.FADE,
     FaultKind.DEPART,
+    FaultKind.METERED,
     FaultKind.DRAIN,
 )
 

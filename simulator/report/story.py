@@ -29,7 +29,7 @@ _UPHEAVALS = frozenset(
 )
 _Route = tuple[float, frozenset[str]]
 """When a session began to be computed, and by whom."""
-_UPKEEP = ("heartbeat", "hello", "goodbye", "devices", "plan")
+_UPKEEP = ("heartbeat", "echo", "hello", "goodbye", "devices", "plan")
 """Messages that belong to no session, by the begin of their names on the wire."""
 _QUIET_LEVELS = ("debug", "info")
 

@@ -131,6 +131,7 @@ def _device(household: Household, name: str, table: Device) -> DeviceScript:
         starts_s=household.starts_s[name],
         version=None if table.version is None else _version(table.version),
         battery_level=None if table.battery is None else float(table.battery),
+        is_measured=household.scenario.measured,
     )
 
 

@@ -48,6 +48,7 @@ ENDED_BY = {
     Undo.WAKE: frozenset({FaultKind.PAUSE}),
     Undo.PLUG_IN: frozenset({FaultKind.UNPLUG}),
     Undo.STAY: frozenset({FaultKind.DEPART, FaultKind.DRAIN}),
+    Undo.UNMETERED: frozenset({FaultKind.METERED}),
     Undo.ROUTER_ON: frozenset({FaultKind.ROUTER_OFF}),
     Undo.RECONNECT: frozenset({FaultKind.PARTITION}),
     Undo.RELEASE: frozenset({FaultKind.HOLD}),

@@ -40,6 +40,8 @@ class Undo(StrEnum):
     """Ends unplug."""
     STAY = "stay"
     """Ends depart and drain."""
+    UNMETERED = "unmetered"
+    """Ends metered."""
     ROUTER_ON = "router_on"
     """Ends router_off."""
     RECONNECT = "reconnect"
@@ -240,6 +242,7 @@ class TimingTable(Table, frozen=True, kw_only=True):
     quick_heartbeat: Annotated[Duration | None, Meta(description="Between two in a session.")] = None
     quick_suspect: Annotated[Duration | None, Meta(description="Suspect in a session.")] = None
     quick_lost: Annotated[Duration | None, Meta(description="Lost in a session.")] = None
+    echo_interval: Annotated[Duration | None, Meta(description="Between two looks at a way.")] = None
     flap_window: Annotated[Duration | None, Meta(description="In which goings are counted.")] = None
     kept_out: Annotated[Duration | None, Meta(description="An unreliable node is not planned with.")] = None
     forget_after: Annotated[Duration | None, Meta(description="How long a lost node is listed.")] = None
@@ -248,6 +251,7 @@ class TimingTable(Table, frozen=True, kw_only=True):
     stall: Annotated[Duration | None, Meta(description="Longest wait for a token.")] = None
     close: Annotated[Duration | None, Meta(description="For saying goodbye.")] = None
     linger: Annotated[Duration | None, Meta(description="A stage keeps an orphaned session.")] = None
+    told_every: Annotated[Duration | None, Meta(description="Text is sent so often at most.")] = None
     client_ask: Annotated[Duration | None, Meta(description="A client asks for a sign of life.")] = None
     client_lost: Annotated[Duration | None, Meta(description="And turns to another gateway.")] = None
     drain: Annotated[Duration | None, Meta(description="Longest wait to be relieved.")] = None
@@ -299,6 +303,13 @@ class ScenarioTables(Table, frozen=True, kw_only=True):
     eventually: Annotated[tuple[Pledge, ...], Meta(description="What must come true after the healing.")] = ()
     budgets: Annotated[Budgets, Meta(description="The most that figures of the run may be.")] = Budgets()
     timing: Annotated[TimingTable, Meta(description="How long the mesh waits.")] = TimingTable()
+    measured: Annotated[
+        bool,
+        Meta(
+            description="Whether devices announce how fast they are; plans go by memory alone where they do "
+            "not, as while agents have not measured themselves yet."
+        ),
+    ] = True
     keeps_messages: Annotated[
         bool, Meta(description="Whether each message is kept as an event; costly with many devices.")
     ] = True

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
-from mesh.adapters.device_conditions import DeviceConditions
+from mesh.adapters.device_conditions import DeviceConditions, Wishes, minute_of_day
+from mesh.logic.rest import parse_rest_time
 from mesh.types import Condition
 
 Write = Callable[..., None]
@@ -176,3 +178,74 @@ async def test_a_change_of_the_files_is_seen(
         assert await anext(seen) == Condition(battery=0.14)
         (tmp_path / "departing").touch()
         assert await anext(seen) == Condition(battery=0.14, is_departing=True)
+
+
+def resting(tmp_path: Path, *clock: tuple[int, int]) -> DeviceConditions:
+    """The conditions of a device that rests at night, at whose looks the clock on the wall shows these."""
+    shown = iter(hours * 60 + minutes for hours, minutes in clock)
+    wishes = Wishes((parse_rest_time("22:00-07:00"),), minute_of_day=lambda: next(shown))
+    return DeviceConditions(tmp_path, tmp_path / "class", period_s=0, wishes=wishes)
+
+
+async def test_its_owners_times_are_kept_by_the_clock_on_the_wall(tmp_path: Path) -> None:
+    conditions = resting(tmp_path, (21, 59), (22, 0), (23, 59), (0, 0), (6, 59), (7, 0))
+    async with asyncio.timeout(10), aclosing(conditions.watch()) as seen:
+        told = [(await anext(seen)).resting_until for _ in range(3)]
+    assert told == [None, "07:00", None]
+
+
+@pytest.mark.parametrize(
+    ("clock", "told"),
+    [
+        ([(21, 30), (23, 10)], [None, "07:00"]),  # the device slept over the beginning
+        ([(23, 0), (9, 0)], ["07:00", None]),  # and over the end
+        ([(6, 59), (5, 59), (7, 0)], ["07:00", None]),  # its clock was put back
+        ([(12, 0), (22, 30), (12, 1)], [None, "07:00", None]),  # it was wrong for a while
+    ],
+)
+async def test_a_clock_that_jumps_is_seen_at_the_next_look(
+    tmp_path: Path, clock: list[tuple[int, int]], told: list[str | None]
+) -> None:
+    conditions = resting(tmp_path, *clock)
+    async with asyncio.timeout(10), aclosing(conditions.watch()) as seen:
+        assert [(await anext(seen)).resting_until for _ in told] == told
+
+
+async def test_it_looks_at_least_every_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr("mesh.adapters.device_conditions.asyncio.sleep", pause)
+    clock = iter([0, 0, 0, 12 * 60])
+    wishes = Wishes((parse_rest_time("22:00-07:00"),), minute_of_day=lambda: next(clock))
+    conditions = DeviceConditions(tmp_path, tmp_path / "class", wishes=wishes)
+    async with asyncio.timeout(10), aclosing(conditions.watch()) as seen:
+        for _ in range(2):
+            await anext(seen)
+    assert len(pauses) == 3
+    assert max(pauses) <= 60
+
+
+@pytest.fixture
+def in_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Put the device into another time zone."""
+    yield lambda zone: monkeypatch.setenv("TZ", zone)
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_the_clock_is_that_of_where_the_device_is_now(in_zone: Callable[[str], None]) -> None:
+    in_zone("UTC")
+    before = minute_of_day()
+    in_zone("XYZ-05:30")
+    assert (minute_of_day() - before) % (24 * 60) in (330, 331)
+
+
+def test_a_metered_link_is_told(tmp_path: Path) -> None:
+    answers = iter([True, False])
+    conditions = DeviceConditions(
+        tmp_path, tmp_path / "class", wishes=Wishes(is_metered=lambda: next(answers))
+    )
+    assert [conditions.look().is_metered, conditions.look().is_metered] == [True, False]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from mesh.decision import Decision, Privacy
 from mesh.errors import DeadlineExceeded
 from mesh.logic.account import Account
 from mesh.logic.session import EPOCHS_A_GATEWAY
-from mesh.messages import ChatFinished, ChatRequest, Piece, Routed, Started
+from mesh.messages import ChatFinished, ChatRequest, Decided, Piece, Routed, Started
 from mesh.types import (
     ChatMessage,
     FinishReason,
@@ -21,6 +24,7 @@ from mesh.types import (
 from simulator.library import TINY
 
 REQUEST = ChatRequest(1, None, (ChatMessage("user", "?"),), 40, Sampling(seed=3), 10.0)
+DECISION = Decision("tiny", Privacy.CLOUD, 5, (), "it must be")
 PLAN = Plan(TINY.ref, Precision.INT4, 1024, ())
 SUMMARY = Summary("tiny", FinishReason.STOP, (1, 2, 3), 5, 3, 0.5, 10.0)
 
@@ -124,3 +128,18 @@ def test_tokens_without_a_session_cannot_be_gone_on_with() -> None:
     assert begun(Piece(1, "a", (1,))).can_go_on
     assert begun().can_go_on
     assert Account(REQUEST, 0.0).can_go_on  # it is asked anew
+
+
+def test_a_route_that_failed_before_its_first_word_is_forgotten_with_the_next_decision() -> None:
+    account = begun()
+    account.take(Decided(1, DECISION), 1.0)
+    assert (account.decision, account.route) == (DECISION, None)
+    account.take(Piece(1, "from a server", ()), 1.0)
+    assert not account.can_go_on, "another gateway would begin anew, and the client have it twice"
+
+
+def test_what_may_not_leave_its_device_is_asked_nowhere_else() -> None:
+    account = Account(replace(REQUEST, privacy=Privacy.DEVICE), 0.0)
+    assert account.stays
+    assert not account.can_go_on
+    assert not Account(REQUEST, 0.0).stays

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.logic.pace import Pace, RunningMean
+from mesh.logic.pace import Pace, RunningMean, Told
 
 
 def test_nothing_is_known_before_something_was_measured() -> None:
@@ -90,3 +90,25 @@ def test_the_rows_of_a_prompt_are_known_by_batches_of_many_alone() -> None:
     pace.measured(64, 0.064)
     assert pace.row_s == pytest.approx(0.001)
     assert pace.rows_within(0.1) == pytest.approx(100, abs=1)
+
+
+def test_a_step_of_one_row_of_one_session_is_known_alone() -> None:
+    pace = Pace()
+    pace.measured(8, 0.03, num_sessions=8)
+    assert pace.step_s == 0.0
+    pace.measured(1, 0.02)
+    assert pace.step_s == 0.02
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        ([0.0, 0.0], [0.0, 0.0]),
+        ([0.010, 0.0105, 0.0095], [0.010, 0.010, 0.010]),
+        ([0.010, 0.0105, 0.0110, 0.0115], [0.010, 0.010, 0.010, 0.0115]),
+        ([0.010, 0.005, 0.0], [0.010, 0.005, 0.0]),
+    ],
+)
+def test_what_is_told_changes_when_more_than_noise_has(seconds: list[float], told: list[float]) -> None:
+    telling = Told()
+    assert [telling.of(one) for one in seconds] == told

@@ -9,8 +9,8 @@ from math import inf, nan
 import pytest
 
 from mesh.logic.capacity import Candidate
-from mesh.logic.cost import FASTEST, SLOWEST, weights_rate
 from mesh.logic.partition import plan
+from mesh.logic.speeds import FASTEST, SLOWEST, weights_rate
 from mesh.types import StepSpeed
 from tests.logic.houses import DEMAND, ENDS, LAYER, candidate, loaded, speed_of
 from tests.speeds import SPEED
@@ -96,3 +96,12 @@ def test_what_nobody_can_be_is_not_believed() -> None:
     assert weights_rate(speed_of(1e18)) == FASTEST
     assert weights_rate(speed_of(1.0)) == SLOWEST
     assert weights_rate(speed_of(5e9)) == pytest.approx(5e9)
+
+
+def test_a_split_leaves_room_for_more_sessions_where_that_costs_nothing_to_speak_of() -> None:
+    cache = DEMAND.spec.layer_cache_bytes(DEMAND.context, DEMAND.precision)
+    room = 3 * (LAYER + 3 * cache) + ENDS
+    devices = candidate("a", room, rate=QUICK), candidate("b", room, rate=0.9 * QUICK)
+    assert sorted(end - start for _, start, end in placed(*devices)) == [3, 3]
+    slow = candidate("a", room, rate=QUICK), candidate("b", room, rate=SLOW / 4)
+    assert sorted(end - start for _, start, end in placed(*slow)) == [1, 5], "a slow one holds what it must"

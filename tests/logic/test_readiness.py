@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from mesh.logic.readiness import Readiness, ReadinessLimits
+from mesh.logic.readiness import DEFAULT_LIMITS, Readiness, ReadinessLimits, rest_reason
 from mesh.types import Condition
 
 
@@ -58,13 +60,44 @@ def test_a_departing_device_hands_over_until_it_stays() -> None:
     assert reasons(Condition(is_departing=True), Condition()) == [leaving, None]
 
 
+def test_a_device_on_a_metered_link_hands_over_until_it_is_on_another() -> None:
+    assert reasons(Condition(is_metered=True), Condition()) == ["its link is metered", None]
+
+
+def test_a_device_that_its_owner_lets_rest_says_until_when() -> None:
+    assert rest_reason(Condition(resting_until="07:00")) == "its owner lets it rest until 07:00"
+    assert rest_reason(Condition(battery=0.01, is_metered=True)) is None
+
+
 def test_the_most_urgent_reason_is_told_and_the_others_are_remembered() -> None:
-    everything = Condition(battery=0.1, is_hot=True, is_departing=True)
-    told = reasons(everything, Condition(battery=0.18, is_hot=True), Condition(battery=0.18))
-    assert told == ["it is about to leave the house", "it is too hot", "its battery is at 18 %"]
+    everything = Condition(battery=0.1, is_hot=True, is_departing=True, is_metered=True)
+    less = [replace(everything, is_departing=False), Condition(battery=0.18, is_metered=True)]
+    told = reasons(everything, *less, Condition(battery=0.21, is_metered=True))
+    assert told[:2] == ["it is about to leave the house", "it is too hot"]
+    assert told[2:] == ["its battery is at 18 %", "its link is metered"]
 
 
 def test_the_limits_can_be_chosen() -> None:
     readiness = Readiness(ReadinessLimits(battery_low=0.5, battery_enough=0.6))
     assert readiness.update(Condition(battery=0.4)) == "its battery is at 40 %"
     assert readiness.update(Condition(battery=0.61)) is None
+
+
+def test_an_owner_chooses_the_floor_and_the_gap_stays() -> None:
+    assert ReadinessLimits.above(0.15) == DEFAULT_LIMITS
+    readiness = Readiness(ReadinessLimits.above(0.30))
+    told = [readiness.update(Condition(battery=charge)) for charge in (0.30, 0.29, 0.35, 0.36, 0.30)]
+    assert told == [None, "its battery is at 29 %", "its battery is at 35 %", None, None]
+
+
+@pytest.mark.parametrize("floor", range(1, 101))
+def test_at_any_floor_whole_percents_decide_exactly(floor: int) -> None:
+    readiness = Readiness(ReadinessLimits.above(floor / 100))
+    charges = (floor, floor - 1, floor + 5, floor + 6)
+    is_low = [readiness.update(Condition(battery=charge / 100)) is not None for charge in charges]
+    assert is_low == [False, True, True, False]
+
+
+def test_a_floor_of_zero_heeds_no_battery() -> None:
+    readiness = Readiness(ReadinessLimits.above(0.0))
+    assert readiness.update(Condition(battery=0.0)) is None

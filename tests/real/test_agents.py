@@ -70,6 +70,8 @@ def test_ask_plan_chat_and_the_client_library(data_dir: Path) -> None:
         assert running.ask("ask", "-").code == 2
         plan = running.ask("plan", "smollm2:135m", "--json").json
         assert plan["stages"][0]["name"] == "phone"  # type: ignore[index]
+        assert running.ask("explain", QUESTION, "--json").json["decision"]["chosen"] == "phone"  # type: ignore[index]
+        assert running.ask("explain", QUESTION).out.startswith("phone answers alone")
         talk = running.ask("chat", stdin=f"{QUESTION}\n/new\n{QUESTION}\n/quit\n")
         assert talk.out == "The capital of Japan is Tokyo.\n" * 2
         with mesh_library.connect_blocking(mesh=running.mesh_name) as client:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from mesh.config import Timing
 from mesh.errors import ChannelClosed
 from mesh.link import welcome_link
-from mesh.messages import PROTOCOL, Goodbye, Heartbeat, Hello
+from mesh.messages import PROTOCOL, Echo, EchoReply, Goodbye, Heartbeat, Hello
 from mesh.ports import Channel, Discovery, Listener, Transport
 from mesh.roles.roster import Roster
 from mesh.types import Address, Device, DeviceClass, NodeId, NodeRecord, NodeState, NodeStatus
@@ -120,7 +120,7 @@ class House:
             self.places[name].roster.neglect("session")
 
     async def count(self, seconds: float) -> int:
-        """Messages that all say in that time."""
+        """Messages that all say in that time, without those that measure the ways."""
         before = self.wires.num_messages
         await asyncio.sleep(seconds)
         return self.wires.num_messages - before
@@ -173,6 +173,8 @@ async def _welcome(channel: Channel, place: Place) -> None:
                 message = await link.receive()
                 if isinstance(message, Heartbeat):
                     place.roster.take(message, link)
+                elif isinstance(message, Echo | EchoReply):
+                    place.roster.echoed(message, link)
                 elif isinstance(message, Goodbye):
                     place.roster.said_goodbye(link.node)
         finally:

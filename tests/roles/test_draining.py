@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 
 import pytest
 
-from mesh.errors import LastHolder, NodeLeaving, UnknownDevice
+from mesh.errors import LastHolder, MeshError, NodeLeaving, UnknownDevice
+from mesh.logic.readiness import ReadinessLimits
 from mesh.types import Condition
 from simulator.loop import run
 from tests.roles.test_failover import LONG, OWN_KB, SPARE_KB, Heard, a_roomy_home, expected, listen
@@ -170,8 +171,13 @@ def test_a_name_that_is_not_there_is_told_with_those_that_are() -> None:
 
 @pytest.mark.parametrize(
     "condition",
-    [Condition(battery=0.1), Condition(is_hot=True), Condition(is_departing=True)],
-    ids=["low battery", "hot", "departing"],
+    [
+        Condition(battery=0.1),
+        Condition(is_hot=True),
+        Condition(is_departing=True),
+        Condition(is_metered=True),
+    ],
+    ids=["low battery", "hot", "departing", "metered"],
 )
 def test_a_device_in_a_poor_state_hands_over_and_comes_back_when_it_is_better(condition: Condition) -> None:
     async def main() -> None:
@@ -193,6 +199,74 @@ def test_a_device_in_a_poor_state_hands_over_and_comes_back_when_it_is_better(co
             other = next(name for name in await route(home) if name in told and name != poor)
             await home.client("phone").drain(other, is_forced=True)
             assert poor in await route(home)
+
+    run(main())
+
+
+def test_a_device_that_its_owner_lets_rest_hands_over_and_takes_nothing_new_even_where_nobody_else_can() -> (
+    None
+):
+    async def main() -> None:
+        async with a_roomy_home("phone") as home:
+            told = {name: Told() for name in ("car", "tv", "pc")}
+            for name, conditions in told.items():
+                memory_bytes = (OWN_KB + SPARE_KB) * KB
+                await home.start(name, memory_bytes, spare_bytes=SPARE_KB * KB, conditions=conditions)
+            await home.settle()
+            resting = next(name for name in await route(home) if name in told)
+            heard = await listen(home, {8: lambda: told[resting].tell(Condition(resting_until="07:00"))})
+            assert_handed_over(heard, resting)
+            assert await leaving(home, resting) == "its owner lets it rest until 07:00"
+            with pytest.raises(
+                NodeLeaving, match=f"{resting} begins no new answers: its owner lets it rest until"
+            ):
+                await only(home, resting)
+            for name in ("car", "tv", "pc"):
+                told[name].tell(Condition(resting_until="07:00"))
+            await asyncio.sleep(0.1)
+            with pytest.raises(MeshError, match="lets it rest until 07:00"):
+                await only(home, "phone")
+            told[resting].tell(Condition(battery=0.1))  # it may be used again, though it is tired
+            await asyncio.sleep(0.1)
+            assert await leaving(home, resting) == "its battery is at 10 %"
+            assert await only(home, "phone")
+
+    run(main())
+
+
+def test_a_device_goes_from_one_reason_to_the_next_without_a_moment_in_between() -> None:
+    async def main() -> None:
+        async with a_roomy_home("phone", "car") as home:
+            told = Told()
+            await home.start("tv", conditions=told)
+            await home.settle()
+            draining = home.nodes["tv"].node._draining
+            assert draining is not None
+            said: list[str | None] = []
+            speak = draining._leaver.roster.speak_now
+
+            def spoken() -> None:
+                said.append(draining._leaver.worker.leaving)
+                speak()
+
+            draining._leaver.roster.speak_now = spoken  # type: ignore[method-assign]
+            for condition in (Condition(resting_until="07:00"), Condition(is_hot=True), FIT):
+                told.tell(condition)
+                await asyncio.sleep(0.1)
+            rest = "its owner lets it rest until 07:00"
+            assert said == [rest, rest, "it is too hot", None]
+
+    run(main())
+
+
+def test_the_limits_of_a_node_are_those_by_which_it_leaves() -> None:
+    async def main() -> None:
+        async with a_roomy_home("phone") as home:
+            told = Told()
+            await home.start("tv", conditions=told, readiness=ReadinessLimits.above(0.5))
+            told.tell(Condition(battery=0.49))
+            await home.settle()
+            assert await leaving(home, "tv") == "its battery is at 49 %"
 
     run(main())
 

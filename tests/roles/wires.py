@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mesh.errors import PeerUnreachable
+from mesh.messages import Echo, EchoReply, Heartbeat
 from mesh.ports import Channel, Listener, Transport
 from mesh.types import Address
+from mesh.wire.codec import decode
 
 
 @dataclass(slots=True)
@@ -22,7 +24,13 @@ class Wires:
     slow_s: dict[tuple[str, str], float] = field(default_factory=dict)
     open: list[Wire] = field(default_factory=list)
     num_messages: int = 0
+    """Without those that measure the ways."""
     num_bytes: int = 0
+    num_statuses: int = 0
+    """Messages with a status."""
+    num_echoes: int = 0
+    """Questions and answers that measure the ways."""
+    num_echo_bytes: int = 0
 
     def transport(self, host: str) -> Transport:
         """The Transport of one host."""
@@ -33,8 +41,14 @@ class Wires:
         return [wire for wire in self.open if {wire.dialler, wire.listener} == {one, other}]
 
     def counted(self, message: bytes) -> bytes:
-        self.num_messages += 1
-        self.num_bytes += len(message)
+        decoded = decode(message)
+        if isinstance(decoded, Echo | EchoReply):
+            self.num_echoes += 1
+            self.num_echo_bytes += len(message)
+        else:
+            self.num_messages += 1
+            self.num_bytes += len(message)
+            self.num_statuses += isinstance(decoded, Heartbeat) and decoded.status is not None
         return message
 
 

@@ -13,8 +13,9 @@ from mesh.client import Client
 from mesh.config import Planning
 from mesh.errors import ChannelClosed
 from mesh.link import Link, open_link, welcome_link
+from mesh.logic.readiness import DEFAULT_LIMITS, ReadinessLimits
 from mesh.messages import PROTOCOL, Hello, Message
-from mesh.ports import Channel, Compute, Conditions, Library, Speedometer
+from mesh.ports import Channel, Compute, Conditions, Library, Speedometer, Upstream
 from mesh.roles.node import Node, NodeSettings, Ports
 from mesh.roles.place import Place
 from mesh.roles.worker import Worker
@@ -103,8 +104,11 @@ class Home:
         incarnation: int = 1,
         spare_bytes: int = 0,
         standby: Standby = Standby.NONE,
+        distrusted: frozenset[str] = frozenset(),
+        readiness: ReadinessLimits = DEFAULT_LIMITS,
         conditions: Conditions | None = None,
         speedometer: Speedometer | None = None,
+        upstreams: tuple[Upstream, ...] = (),
     ) -> VirtualNode:
         host = f"10.0.0.{len(self.started) + 1}"
         transport = self.network.transport_at(host)
@@ -120,9 +124,19 @@ class Home:
         )
         discovery = (self.network if has_mdns else IdealNetwork()).discovery_at(host)
         compute = compute or TokenFunctionCompute(TINY)
-        ports = Ports(transport, discovery, compute, library or MemoryLibrary(), conditions, speedometer)
-        planning = Planning(standby=standby)
-        settings = NodeSettings(memory_bytes, peers, planning=planning, spare_bytes=spare_bytes)
+        ports = Ports(
+            transport,
+            discovery,
+            compute,
+            library or MemoryLibrary(),
+            conditions,
+            speedometer,
+            upstreams,
+        )
+        planning = Planning(standby=standby, distrusted=distrusted)
+        settings = NodeSettings(
+            memory_bytes, peers, planning=planning, readiness=readiness, spare_bytes=spare_bytes
+        )
         node = Node(record, listener, ports, settings)
         context = contextvars.copy_context()
         context.run(STANDSTILL.set, self.network.host(host).standstill)

@@ -45,7 +45,7 @@ def helper() -> str:
     return busy_one(run_script(a_script(*four(), requests=(a_request(),))))
 
 
-@pytest.mark.parametrize("kind", [FaultKind.DEPART, FaultKind.DRAIN])
+@pytest.mark.parametrize("kind", [FaultKind.DEPART, FaultKind.METERED, FaultKind.DRAIN])
 def test_who_is_about_to_leave_hands_over_and_takes_part_again_when_it_stays(
     kind: FaultKind, helper: str
 ) -> None:

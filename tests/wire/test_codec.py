@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh import messages as m
+from mesh.config import MAX_LINKS, MAX_PADDING_BYTES
+from mesh.decision import Decision, Option, OptionKind, Prediction, Privacy, Share
 from mesh.errors import BadSetting, MalformedMessage
 from mesh.types import (
     Address,
@@ -21,6 +23,7 @@ from mesh.types import (
     FinishReason,
     Hidden,
     Hop,
+    LinkRecord,
     LoadedStage,
     ModelRef,
     NodeId,
@@ -53,6 +56,9 @@ RECORD = NodeRecord(
 KEY = StageKey(Digest("a" * 64), Span(3, 17), Precision.INT4)
 STATUS = NodeStatus(300, 200, (ModelRef("tiny", Digest("a" * 64)),), (LoadedStage(KEY, 190),), 2)
 FAST = replace(STATUS, speed=SPEED)
+LINKED = replace(
+    STATUS, links=(LinkRecord(NodeId("2" * 32), 0.25, 2e7), LinkRecord(NodeId("3" * 32), 0.5, None))
+)
 LEAVING = replace(STATUS, spare_bytes=40, leaving="its battery is at 12 %")
 SAMPLING = Sampling(temperature=0.8, top_k=40, top_p=0.95, min_p=0.05, seed=2**64 - 1)
 SESSION = SessionId("0123456789abcdef")
@@ -67,6 +73,23 @@ SHARE = StageShare(RECORD.node_id, "tv", DeviceClass.TV, Span(0, 30), 95, 300)
 SUMMARY = Summary(
     "tiny", FinishReason.STOP, (1, 2, 2**32 - 1), 3, 2**64 - 1, 0.25, 12.5, (SHARE,), (RECOVERY,), 2
 )
+DECISION = Decision(
+    "tiny",
+    Privacy.CLOUD,
+    5,
+    (
+        Option(OptionKind.SPLIT, "tiny", (Share("tv", Span(0, 9)), Share("car", Span(9, 12)))),
+        Option(
+            OptionKind.UPSTREAM,
+            "tiny",
+            upstream="studio",
+            prediction=Prediction(0.0, 0.5, 0.01, 128, 7.5, 2.5),
+        ),
+        Option(OptionKind.DEVICE, "tiny", (Share("Küche", Span(0, 12)),), excluded="it is lost"),
+    ),
+    "tv + car share the layers",
+    ("car claims much",),
+)
 CHAT = m.ChatRequest(4, "tiny", (ChatMessage("user", "Grüße 🙂"),), 256, SAMPLING, 1.5)
 STARTED = m.Started(SESSION, 3, PLAN, (1, 2**32 - 1))
 ROUTED = m.Routed(4, SESSION, 2, PLAN, (RECORD, RECORD), RECOVERY)
@@ -77,6 +100,8 @@ EXAMPLES: list[m.Message] = [
     m.Heartbeat(STATUS, (RECORD, replace(RECORD, name="tv")), 0.2),
     m.HeartbeatReply(),
     m.Goodbye(),
+    m.Echo(7, 2048),
+    m.EchoReply(7),
     m.LoadStage(5, KEY),
     m.StageLoaded(5, 2**40, 0.125),
     m.RequestFailed(5, "busy", "full", 2.5),
@@ -96,16 +121,23 @@ EXAMPLES: list[m.Message] = [
     m.DevicesRequest(4),
     m.DevicesReply(4, (Device(RECORD, NodeState.ALIVE, Source.MDNS, LEAVING, "left 3 times"),)),
     m.PlanRequest(4, "tiny", 512),
-    m.PlanReply(4, PLAN),
+    m.PlanReply(4, PLAN, DECISION),
+    m.Decided(4, DECISION),
     m.DrainRequest(4, is_forced=True, is_over=True),
     m.DrainReply(4),
 ]
 
 VARIANTS: list[m.Message] = [
     m.Hello(ProtocolVersion(2, 7), "", None),
+    m.PlanReply(4, None, replace(DECISION, options=())),
+    m.PlanRequest(4, None, None, (ChatMessage("user", "?"),), 9, Privacy.CLOUD, "math"),
+    replace(CHAT, privacy=Privacy.DEVICE, skill="code"),
     m.Heartbeat(),
     m.Heartbeat(NodeStatus(0, 0)),
     m.Heartbeat(FAST),
+    m.Heartbeat(LINKED),
+    m.Echo(0),
+    m.Echo(2**64 - 1, MAX_PADDING_BYTES),
     m.Heartbeat(replace(STATUS, leaving="")),
     m.Heartbeat(next_s=0.0),
     m.Heartbeat(None, (RECORD,)),
@@ -354,8 +386,39 @@ def test_a_record_of_speed_of_another_version_is_passed_over() -> None:
 
 
 @pytest.mark.parametrize("figure", [0.0, -1.0, math.inf, math.nan])
-def test_a_speed_that_cannot_be_is_refused(figure: float) -> None:
+def test_a_speed_that_cannot_be_is_read_and_is_not_sound(figure: float) -> None:
     pb = v.speed_to_pb(SPEED)
     pb.prefill_layer_row_s = figure
-    with pytest.raises(ValueError, match="is no speed"):
-        v.speed_from_pb(pb)
+    assert v.speed_from_pb(v.speed_to_pb(SPEED)).is_sound
+    assert not v.speed_from_pb(pb).is_sound
+
+
+def test_a_question_is_five_bytes_and_its_padding_and_an_answer_is_five() -> None:
+    assert len(encode(m.Echo(1))) == 4
+    assert len(encode(m.Echo(2**13))) == 5
+    assert len(encode(m.EchoReply(2**13))) == 5
+    assert 32_768 < len(encode(m.Echo(1, 32_768))) < 32_784
+
+
+@pytest.mark.parametrize("num_bytes", [MAX_PADDING_BYTES + 1, 2**20])
+def test_a_padding_above_the_limit_is_malformed(num_bytes: int) -> None:
+    with pytest.raises(MalformedMessage, match=f"a padding of {num_bytes} bytes is above the 65536"):
+        decode(encode(m.Echo(1, num_bytes)))
+
+
+def test_a_negative_padding_is_told_to_the_sender() -> None:
+    with pytest.raises(BadSetting, match="a Echo cannot be sent"):
+        encode(m.Echo(1, -1))
+
+
+@pytest.mark.parametrize("figure", [0.0, -1.0, math.inf, -math.inf, math.nan])
+def test_a_way_that_cannot_be_is_left_out_and_a_rate_that_cannot_be_is_none(figure: float) -> None:
+    pb = v.status_to_pb(LINKED)
+    pb.links[0].rate_bytes_per_s = pb.links[1].round_trip_s = figure
+    first = replace(LINKED.links[0], rate_bytes_per_s=None)
+    assert v.status_from_pb(pb) == replace(LINKED, links=(first,))
+
+
+def test_no_more_ways_are_taken_than_a_node_may_tell_of() -> None:
+    pb = v.status_to_pb(replace(STATUS, links=LINKED.links * MAX_LINKS))
+    assert v.status_from_pb(pb).links == LINKED.links * (MAX_LINKS // 2)

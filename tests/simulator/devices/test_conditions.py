@@ -164,6 +164,18 @@ def test_a_device_says_that_it_departs_and_that_it_stays() -> None:
     ]
 
 
+def test_a_device_says_that_its_link_is_metered_and_that_it_is_not() -> None:
+    async def story(conditions: VirtualConditions) -> None:
+        await asyncio.sleep(5.0)
+        conditions.meter(is_metered=True)
+        await asyncio.sleep(5.0)
+        conditions.meter(is_metered=False)
+
+    told, _ = watched(Processor(PC), story)
+    metered = (5.0, Condition(is_metered=True))
+    assert told == [(0.0, Condition()), metered, (10.0, Condition())]
+
+
 def test_a_new_life_is_told_the_state_anew() -> None:
     async def main() -> tuple[Condition, Condition]:
         conditions = VirtualConditions(Processor(PC), now_s)

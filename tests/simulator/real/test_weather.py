@@ -15,6 +15,7 @@ IMPOSSIBLE = {
     FaultKind.CORRUPT,
     FaultKind.FADE,
     FaultKind.DEPART,
+    FaultKind.METERED,
     FaultKind.DRAIN,
 }
 

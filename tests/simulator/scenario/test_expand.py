@@ -337,6 +337,15 @@ def test_a_step_stay_ends_departing_and_draining() -> None:
     assert found == [(FaultKind.DEPART, 2.0, 3.0), (FaultKind.DRAIN, 3.0, 2.0)]
 
 
+def test_a_step_unmetered_ends_metered() -> None:
+    steps = "".join(
+        f'[[timeline]]\nat = "{at}s"\ndo = "{do}"\ndevices = "tv"\n'
+        for at, do in ((2, "metered"), (3, "depart"), (5, "unmetered"))
+    )
+    found = [(fault.kind, fault.at_s, fault.for_s) for fault in script(TV, PHONES, steps).faults]
+    assert found == [(FaultKind.METERED, 2.0, 3.0), (FaultKind.DEPART, 3.0, None)]
+
+
 def test_an_unplugged_battery_has_the_level_that_is_given_or_as_it_was() -> None:
     step = '[[timeline]]\nat = "2s"\ndo = "unplug"\ndevices = "phone-01"\n'
     assert [fault.amount for fault in script(TV, PHONES, step).faults] == [0.0]

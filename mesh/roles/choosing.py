@@ -1,0 +1,206 @@
+"""What a request may be answered with: which model, and which ways, the best first.
+
+Owns the choice of the model and the order among the mesh and the servers outside it. Must not know how a way
+is predicted (`mesh.logic.routing`), nor how an answer is made (`mesh.roles.chatting`).
+
+The mesh goes before a server that is not better by a margin, and before all of them where it is not known how
+fast the mesh is: what need not leave the house stays there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import inf
+
+from mesh.card import ModelCard
+from mesh.decision import Decision, Option, Privacy
+from mesh.errors import (
+    BadRequest,
+    BadSetting,
+    ContextExceeded,
+    InsufficientMemory,
+    ModelError,
+    ModelNotPulled,
+    UnknownModel,
+    from_code,
+)
+from mesh.logic.explaining import reason
+from mesh.logic.routing import MARGIN
+from mesh.logic.session import needed_context
+from mesh.logic.skills import AUTO, choose
+from mesh.logic.skills import Candidate as Model
+from mesh.logic.skills import Wish as ModelWish
+from mesh.messages import ChatRequest, PlanRequest
+from mesh.ports import Library
+from mesh.roles.outside import Outside, Server
+from mesh.roles.planning import FirstRoute, Planner, Wish
+from mesh.spec import ModelSpec
+
+_log = logging.getLogger(__name__)
+
+Route = Callable[..., FirstRoute]
+"""`Planner.begin` or `Planner.decide`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, as far as it can be read here."""
+
+    model: str
+    privacy: Privacy
+    max_tokens: int
+    context: int | None
+    spec: ModelSpec | None
+    """None where only a server outside has the model."""
+    prompt: tuple[int, ...]
+    num_bytes: int = 0
+    """Of the prompt's text."""
+
+    @property
+    def wish(self) -> Wish:
+        """What the planner has to know of it."""
+        return Wish(self.max_tokens, self.privacy)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A way that may be tried."""
+
+    option: Option
+    by: FirstRoute | Server
+
+    @property
+    def rank(self) -> float:
+        """The least is tried first."""
+        prediction, is_mesh = self.option.prediction, isinstance(self.by, FirstRoute)
+        if prediction is None:
+            return -inf if is_mesh else inf
+        return prediction.last_token_s / MARGIN if is_mesh else prediction.last_token_s
+
+
+class Choosing:
+    """Chooses for the requests of one gateway."""
+
+    def __init__(self, name: str, library: Library, planner: Planner, outside: Outside) -> None:
+        """`name`: of the device that is asked."""
+        self._name = name
+        self._library = library
+        self._planner = planner
+        self._outside = outside
+
+    async def prepared(
+        self,
+        request: ChatRequest | PlanRequest,
+        route: Route,
+        context: int | None = None,
+    ) -> tuple[Question, list[Choice], Decision]:
+        """Choose the model and the ways: of the models that fit the first for which there is a way.
+
+        `context`: positions to make room for; by default those of the prompt and the answer. Raises what is
+        wrong with the request, or InsufficientMemory where nobody can answer.
+        """
+        models = await self._models(request)
+        for model, why in models:
+            try:
+                question = await self._read(request, model, context)
+                choices, decision = self._decide(question, route)
+            except (InsufficientMemory, ContextExceeded, ModelNotPulled, ModelError):
+                if model == models[-1][0]:
+                    raise
+            else:
+                notes = (*decision.notes, why) if why else decision.notes
+                return question, choices, replace(decision, notes=notes)
+        raise ModelNotPulled("there is no model")  # never: there is one at least
+
+    async def _models(self, request: ChatRequest | PlanRequest) -> list[tuple[str, str]]:
+        """Name the models that may answer, the best first, each with why it is it."""
+        if request.model is not None and request.model != AUTO:
+            return [(request.model, "")]
+        if request.model is None and request.skill is None:
+            return [(self._default_model(request.privacy), "")]
+        choice = choose(await self._present(request.privacy), ModelWish(AUTO, request.skill))
+        if not choice.fitting:
+            lacking = "; ".join(f"{verdict.name}: {verdict.reason}" for verdict in choice.passed_over)
+            wanted = f"has no model for '{request.skill or 'chat'}' ({lacking or 'none at all'})"
+            raise ModelNotPulled(f"{self._name} {wanted}; see `mesh models`")
+        return [(verdict.name, f"{verdict.name}: {verdict.reason}") for verdict in choice.fitting]
+
+    async def _present(self, privacy: Privacy) -> list[Model]:
+        """The models that are here, or at servers that may be asked."""
+        served = self._outside.models(privacy)
+        names = dict.fromkeys([*(model.name for model in self._library.models()), *served])
+        return [Model(name, await self._card(name) or served.get(name)) for name in names]
+
+    async def _card(self, name: str) -> ModelCard | None:
+        """A model's card; one that cannot be read is as good as none, and its owner is told in the log."""
+        try:
+            return await self._library.card(name)
+        except BadSetting as error:
+            _log.warning("the card of %s: %s", name, error)
+            return None
+
+    async def _read(
+        self, request: ChatRequest | PlanRequest, model: str, context: int | None = None
+    ) -> Question:
+        library = self._library
+        spec: ModelSpec | None = None
+        prompt: tuple[int, ...] = ()
+        try:
+            spec = await library.spec(model)
+        except (ModelNotPulled, UnknownModel, ModelError) as error:
+            servers = self._outside.options(model, request.privacy, 1)
+            if all(option.excluded is not None for option, _ in servers):
+                beside = [f"{option.name}: {option.excluded}" for option, _ in servers]
+                trouble = self._outside.trouble(model, request.privacy)
+                raise (trouble or from_code(error.code, "; ".join([str(error), *beside]))) from error
+        if spec is not None and request.messages:
+            prompt = await library.encode_chat(model, request.messages)
+        is_empty = not prompt if spec is not None else not request.messages
+        if isinstance(request, ChatRequest) and is_empty:
+            raise BadRequest("the prompt is empty; say what to ask")
+        num_bytes = sum(len(message.content.encode()) for message in request.messages)
+        return Question(model, request.privacy, request.max_tokens, context, spec, prompt, num_bytes)
+
+    def _decide(self, question: Question, route: Route) -> tuple[list[Choice], Decision]:
+        """Put the ways in their order, the best first.
+
+        Raises InsufficientMemory or ContextExceeded where there is none.
+        """
+        failure: InsufficientMemory | ContextExceeded | None = None
+        first: FirstRoute | None = None
+        try:
+            first = self._routed_by(question, route)
+        except (InsufficientMemory, ContextExceeded) as error:
+            failure = error
+        num_tokens = self._planner.expected_tokens(question.wish)
+        servers = self._outside.options(question.model, question.privacy, num_tokens, question.num_bytes)
+        choices = [Choice(option, server) for option, server in servers if option.excluded is None]
+        mesh = first.decision if first is not None else None
+        if first is not None and mesh is not None:
+            choices.insert(0, Choice(mesh.options[0], first))
+        if not choices:
+            out = [f"{option.name}: {option.excluded}" for option, _ in servers]
+            code = failure.code if failure is not None else InsufficientMemory.code
+            raise from_code(code, "; ".join([*([str(failure)] if failure else []), *out]))
+        choices.sort(key=lambda choice: choice.rank)
+        others = [*(mesh.options[1:] if mesh else ()), *(o for o, _ in servers if o.excluded is not None)]
+        others.sort(key=lambda option: option.excluded is not None)
+        options = (*(choice.option for choice in choices), *others)
+        base = mesh or Decision(question.model, question.privacy, len(question.prompt), (), "")
+        return choices, replace(base, options=options, reason=reason(options))
+
+    def _routed_by(self, question: Question, route: Route) -> FirstRoute | None:
+        if question.spec is None:
+            return None
+        asked = question.max_tokens if question.context is None else question.context
+        needed = needed_context(len(question.prompt), asked, question.spec.context_length)
+        return route(self._planner.demand(question.spec, needed), question.prompt, question.wish)
+
+    def _default_model(self, privacy: Privacy) -> str:
+        here = next((model.name for model in self._library.models()), None)
+        found = here or self._outside.default_model(privacy)
+        if found is not None:
+            return found
+        raise ModelNotPulled(f"{self._name} has no model; run `mesh pull smollm2:135m` there")

@@ -1,0 +1,81 @@
+"""How decisions are shown: a sentence and a table for people, plain values for JSON.
+
+Owns the names of the JSON fields, which are stable. Must not know how anything is decided.
+"""
+
+from __future__ import annotations
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from mesh.decision import Decision, Explanation, Option, Prediction
+from nodes.present import plan_json, plan_line, plan_table, print_json, print_table
+
+
+def print_explanation(explanation: Explanation, *, as_json: bool) -> None:
+    """Print how a request would be answered, and why."""
+    plan, decision = explanation.plan, explanation.decision
+    if as_json:
+        print_json({**(plan_json(plan) if plan else {}), "decision": decision_json(decision)})
+        return
+    click.echo("\n".join([decision.reason, *decision.notes]))
+    if plan is not None:
+        click.echo(plan_line(plan))
+        print_table(plan_table(plan))
+    print_table(options_table(decision))
+
+
+def decision_json(decision: Decision) -> dict[str, object]:
+    """What was decided, as in `mesh explain --json`."""
+    chosen = decision.chosen
+    return {
+        "model": decision.model,
+        "privacy": decision.privacy,
+        "num_prompt_tokens": decision.num_prompt,
+        "reason": decision.reason,
+        "chosen": chosen.name if chosen else None,
+        "notes": list(decision.notes),
+        "options": [_option_json(option) for option in decision.options],
+    }
+
+
+def _option_json(option: Option) -> dict[str, object]:
+    return {
+        "kind": option.kind,
+        "name": option.name,
+        "model": option.model,
+        "shares": [{"name": s.name, "span": [s.span.start, s.span.end]} for s in option.shares],
+        "prediction": _prediction_json(option.prediction) if option.prediction else None,
+        "excluded": option.excluded,
+    }
+
+
+def _prediction_json(prediction: Prediction) -> dict[str, object]:
+    return {
+        "load_s": round(prediction.load_s, 4),
+        "first_token_s": round(prediction.first_token_s, 4),
+        "token_s": round(prediction.token_s, 6),
+        "num_tokens": prediction.num_tokens,
+        "last_token_s": round(prediction.last_token_s, 4),
+        "energy_j": round(prediction.energy_j, 2),
+        "battery_j": round(prediction.battery_j, 2),
+    }
+
+
+def options_table(decision: Decision) -> Table:
+    """The ways to answer, the best first."""
+    table = Table("way", "first token", "tokens/s", "all in", "out of question because")
+    for option in decision.options:
+        style = "bold" if option is decision.chosen else "dim" if option.excluded else ""
+        table.add_row(
+            escape(option.name), *_figures(option.prediction), escape(option.excluded or ""), style=style
+        )
+    return table
+
+
+def _figures(prediction: Prediction | None) -> tuple[str, str, str]:
+    if prediction is None:
+        return "", "", ""
+    rate = 1 / prediction.token_s if prediction.token_s > 0 else 0.0
+    return f"{prediction.first_token_s:.2f} s", f"{rate:.1f}", f"{prediction.last_token_s:.1f} s"
