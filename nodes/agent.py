@@ -27,7 +27,7 @@ from mesh.messages import PROTOCOL
 from mesh.ports import Listener, Upstream
 from mesh.roles.node import Node, NodeSettings, Ports
 from mesh.store.shelf import ModelStore
-from mesh.types import Address, DeviceClass, NodeRecord, Standby
+from mesh.types import Address, Aim, DeviceClass, NodeRecord, Standby
 from mesh.upstream import UpstreamSettings
 from nodes.bench_device import Choice
 from nodes.identity import Identity, claim_identity
@@ -56,6 +56,8 @@ class AgentOptions:
     """Part of the memory that plans leave free for standing in; less than all of it."""
     standby: Standby
     """For which spans of what this device's gateway places another device holds a warm copy."""
+    aim: Aim | None
+    """What makes a plan of this device's gateway the best; None: as the load has it."""
     num_threads: int
     engine: EngineName
     listen: Address
@@ -141,7 +143,7 @@ def _settings(options: AgentOptions) -> NodeSettings:
         memory_bytes=options.memory_bytes,
         spare_bytes=options.spare_bytes,
         peers=options.peers,
-        planning=Planning(standby=options.standby, distrusted=options.limits.distrusted),
+        planning=Planning(standby=options.standby, aim=options.aim, distrusted=options.limits.distrusted),
         readiness=options.limits.readiness,
         measures_speed=options.measures_speed,
     )

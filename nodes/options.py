@@ -23,7 +23,7 @@ from mesh.config import DEFAULT_MESH
 from mesh.decision import Privacy
 from mesh.errors import BadSetting
 from mesh.logic.rest import RestTime, parse_rest_time
-from mesh.types import Address, DeviceClass, Standby
+from mesh.types import Address, Aim, DeviceClass, Standby
 from nodes.identity import MAX_NAME_LENGTH, check_device_name, is_device_name
 from nodes.memory_size import parse_memory_size
 from nodes.share import parse_share
@@ -171,6 +171,14 @@ standby_option = click.option(
     show_default=True,
     callback=lambda ctx, param, value: Standby(value),
     help="Which layers get a warm copy on another device: none, those that fit, or all.",
+)
+aim_option = click.option(
+    "--aim",
+    type=click.Choice(["auto", *(kind.value for kind in Aim)]),
+    default="auto",
+    show_default=True,
+    callback=lambda ctx, param, value: None if value == "auto" else Aim(value),
+    help="What makes a plan the best: a token's time, or the number of them while many ask.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value and nothing else.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
@@ -32,7 +33,14 @@ def smollm2_spec(smollm2_path: Path) -> ModelSpec:
         return model_spec(file, "smollm2:135m", Digest("b" * 64))
 
 
-@pytest.fixture(scope="session")
-def data_dir(smollm2_path: Path) -> Path:
-    """The data directory that holds the real model."""
-    return smollm2_path.parents[2]
+@pytest.fixture(scope="session", autouse=True)
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data directory with the user's models and nothing else of his.
+
+    Above all not how fast this device was found to be: agents would announce it, and plan by it.
+    """
+    own = tmp_path_factory.mktemp("data")
+    (own / "models").symlink_to(platformdirs.user_data_path("ambient-mesh") / "models")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MESH_DATA_DIR", str(own))
+        yield own

@@ -43,9 +43,11 @@ from mesh.roles.roster import Roster
 from mesh.roles.survey import Survey
 from mesh.roles.telling import Telling
 from mesh.types import FinishReason, NodeRecord, Plan, Recovery, SessionId, StageShare, Summary
-from mesh.upstream import UpstreamEnd, UpstreamQuestion, UpstreamText
+from mesh.upstream import UpstreamEnd, UpstreamFinish, UpstreamQuestion, UpstreamText
 
 _log = logging.getLogger(__name__)
+
+_MORE_PIECES = 16  # than tokens that were asked for: a piece may be less than a token
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,9 @@ class Chatting:
                 elif isinstance(piece, UpstreamText):
                     first_s, num_pieces = first_s or now_s(), num_pieces + 1
                     await telling.say(piece.text)
+                if end is None and num_pieces >= request.max_tokens + _MORE_PIECES:
+                    end = UpstreamEnd(UpstreamFinish.LENGTH, None)  # it heeds no limit
+                    break
         if end is None:
             raise UpstreamBroken(f"the answer of '{server.name}' has no end")
         num_tokens = end.usage.num_tokens if end.usage else num_pieces

@@ -9,7 +9,7 @@ import click
 
 from mesh.adapters import event_loop
 from mesh.engines.choosing import EngineName
-from mesh.types import Address, DeviceClass, NodeRecord, Standby
+from mesh.types import Address, Aim, DeviceClass, NodeRecord, Standby
 from nodes.agent import AgentOptions, Announcements, exposure_warning, run_agent
 from nodes.engine_options import engine_option, threads_option
 from nodes.limit_options import limit_options
@@ -18,6 +18,7 @@ from nodes.options import (
     DEVICE_CLASS,
     HostPort,
     MemorySize,
+    aim_option,
     data_dir_option,
     mesh_option,
     standby_option,
@@ -32,6 +33,7 @@ from nodes.probe import probe_device
 @click.option("--memory", type=MemorySize(), help="What the mesh may use [default: half of what is free].")
 @click.option("--spare", type=MemorySize(), help="Part of that to keep free for standing in [default: none].")
 @standby_option
+@aim_option
 @threads_option
 @engine_option
 @click.option(
@@ -55,6 +57,7 @@ def command(  # noqa: PLR0913  an option each
     memory: int | None,
     spare: int | None,
     standby: Standby,
+    aim: Aim | None,
     threads: int | None,
     engine: EngineName,
     listen: Address,
@@ -84,6 +87,7 @@ def command(  # noqa: PLR0913  an option each
         memory_bytes=memory or device.memory_bytes,
         spare_bytes=spare or 0,
         standby=standby,
+        aim=aim,
         num_threads=threads or device.num_threads,
         engine=engine,
         listen=listen,

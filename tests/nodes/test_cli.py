@@ -119,6 +119,7 @@ def test_every_command_has_help(mesh: Run, name: str) -> None:
         (["up", "--ignore-conditions", "--battery-floor", "0%"], "nobody heeds --battery-floor; leave one"),
         (["up", "--ignore-conditions", "--metered", "yes"], "nobody heeds --metered yes; leave one"),
         (["up", "--standby", "some"], "'some' is not one of 'none', 'auto', 'all'"),
+        (["up", "--aim", "fast"], "'fast' is not one of 'auto', 'latency', 'throughput'"),
         (["demo", "--standby", "some"], "'some' is not one of 'none', 'auto', 'all'"),
         (["demo", "--kill", "radio@8"], "there is no device 'radio' to kill; the demo has phone, car, tv"),
         (["demo", "--kill", "tv@0"], "'0' is no token to kill tv at"),

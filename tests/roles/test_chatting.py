@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -31,7 +31,14 @@ from mesh.messages import Piece
 from mesh.ports import Upstream
 from mesh.roles.telling import Telling
 from mesh.types import Digest, FinishReason
-from mesh.upstream import UpstreamCard, UpstreamModel, UpstreamSettings
+from mesh.upstream import (
+    UpstreamCard,
+    UpstreamModel,
+    UpstreamPiece,
+    UpstreamQuestion,
+    UpstreamSettings,
+    UpstreamText,
+)
 from simulator.library import TINY, MemoryLibrary
 from simulator.loop import run
 from simulator.upstream import SimulatedUpstream, UpstreamPace
@@ -231,6 +238,22 @@ def test_a_server_that_failed_is_left_alone_for_a_while() -> None:
                 await ask(home, model="huge").text()
             await asyncio.sleep(31)
             assert await ask(home, model="huge").text()
+
+    run(main())
+
+
+def test_a_server_that_heeds_no_limit_is_cut_off() -> None:
+    class Endless(SimulatedUpstream):
+        async def chat(self, question: UpstreamQuestion) -> AsyncGenerator[UpstreamPiece]:
+            while True:
+                await asyncio.sleep(0.01)
+                yield UpstreamText("on ")
+
+    async def main() -> None:
+        async with a_phone(Endless(UpstreamCard("studio", MODELS))) as home:
+            answer = ask(home, model="huge")
+            assert len((await answer.text()).split()) == 8 + 16
+            assert answer.summary.reason is FinishReason.LENGTH
 
     run(main())
 
