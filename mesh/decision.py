@@ -93,6 +93,8 @@ class Option:
     """None where too little is known."""
     excluded: str | None = None
     """Why it is not to be had; None where it is."""
+    waits_for: str | None = None
+    """The device that lacks the memory until other answers end; None where there is room now."""
 
     @property
     def name(self) -> str:

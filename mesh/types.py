@@ -216,6 +216,8 @@ class LoadedStage:
     weights_bytes: int
     step_s: float = 0.0
     """What a step of one row of one session takes there as a rule; 0 where none was measured."""
+    is_in_use: bool = False
+    """Whether sessions need it, or are about to, so that it makes no room for others now."""
 
 
 _BATTERY_STEPS = 20

@@ -48,6 +48,7 @@ def _option_json(option: Option) -> dict[str, object]:
         "shares": [{"name": s.name, "span": [s.span.start, s.span.end]} for s in option.shares],
         "prediction": _prediction_json(option.prediction) if option.prediction else None,
         "excluded": option.excluded,
+        "waits_for": option.waits_for,
     }
 
 
@@ -65,13 +66,19 @@ def _prediction_json(prediction: Prediction) -> dict[str, object]:
 
 def options_table(decision: Decision) -> Table:
     """The ways to answer, the best first."""
-    table = Table("way", "first token", "tokens/s", "all in", "out of question because")
+    table = Table("way", "first token", "tokens/s", "all in", "what is in the way")
     for option in decision.options:
         style = "bold" if option is decision.chosen else "dim" if option.excluded else ""
         table.add_row(
-            escape(option.name), *_figures(option.prediction), escape(option.excluded or ""), style=style
+            escape(option.name), *_figures(option.prediction), escape(_in_the_way(option)), style=style
         )
     return table
+
+
+def _in_the_way(option: Option) -> str:
+    if option.excluded is not None:
+        return option.excluded
+    return f"the memory of {option.waits_for} is in use" if option.waits_for else ""
 
 
 def _figures(prediction: Prediction | None) -> tuple[str, str, str]:

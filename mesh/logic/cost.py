@@ -63,13 +63,6 @@ class Costs:
         self._row_bytes = demand.spec.row_bytes(demand.precision)
         self._loaded = {(c.node.node_id, stage.key) for c in candidates for stage in c.stages}
 
-    @property
-    def is_uniform(self) -> bool:
-        """Whether all nodes count as equally fast, and as equally far from each other and from who asks."""
-        seats, ways = self.seats(), self.ways()
-        between = {way for a, row in enumerate(ways) for b, way in enumerate(row) if a != b}
-        return len({(seat.layer_s, seat.enter_s) for seat in seats}) <= 1 and len(between) <= 1
-
     def seats(self, num_sessions: int = 1) -> tuple[Seat, ...]:
         """What each node brings to a chain, with room for the caches of so many sessions."""
         return tuple(self._seat(candidate, num_sessions) for candidate in self._candidates)
@@ -94,7 +87,7 @@ class Costs:
         return Prediction(
             load_s=max(self._load_s(stage) for stage in stages),
             prefill_s=self._prefill_s(stages, num_rows),
-            token_s=fsum(shares_s.values()) + self._ways_s(stages, self._row_bytes),
+            token_s=fsum(shares_s.values()) + self.ways_s(stages),
             num_tokens=num_tokens,
             energy_j=energy_j,
             battery_j=battery_j,
@@ -104,18 +97,34 @@ class Costs:
         """What of a token's time is computing, by node."""
         seconds: dict[NodeId, float] = {}
         for stage in stages:
-            node_id, pace = stage.node.node_id, self._paces[stage.node.node_id]
-            spent_s = stage.span.num_layers * pace.layer_s
-            spent_s += pace.head_s if self._demand.spec.is_last(stage.span) else 0.0
-            seconds[node_id] = seconds.get(node_id, 0.0) + spent_s
+            node_id = stage.node.node_id
+            seconds[node_id] = seconds.get(node_id, 0.0) + self.stage_s(stage)
         return seconds
+
+    def stage_s(self, stage: PlannedStage) -> float:
+        """What a token takes in one stage."""
+        pace = self._paces[stage.node.node_id]
+        head_s = pace.head_s if self._demand.spec.is_last(stage.span) else 0.0
+        return stage.span.num_layers * pace.layer_s + head_s
+
+    def ways_s(self, stages: Sequence[PlannedStage]) -> float:
+        """What of a token's time is on the way."""
+        return self._on_ways_s(stages, self._row_bytes)
+
+    def hop_s(self, one: NodeId, other: NodeId) -> float:
+        """What a token's row takes from one stage to the next."""
+        return self._between_s(one, other, self._row_bytes)
+
+    def end_s(self, node_id: NodeId) -> float:
+        """What a token takes between who asks and a node at an end of the chain."""
+        return 0.0 if self._origin is None else self._ways.way(self._origin, node_id).seconds(_TOKEN_BYTES)
 
     def _prefill_s(self, stages: Sequence[PlannedStage], num_rows: int) -> float:
         """Chunks flow through the stages: the first through all, and behind it the slowest sets the pace."""
         num_chunks = ceil(num_rows / _CHUNK_ROWS)
         rows = num_rows / num_chunks
         each_s = [self._rows_s(stage, rows) for stage in stages]
-        through_s = fsum(each_s) + self._ways_s(stages, round(rows * self._row_bytes))
+        through_s = fsum(each_s) + self._on_ways_s(stages, round(rows * self._row_bytes))
         return through_s + (num_chunks - 1) * max(each_s) + self._paces[stages[-1].node.node_id].head_s
 
     def _rows_s(self, stage: PlannedStage, rows: float) -> float:
@@ -123,14 +132,13 @@ class Costs:
         pace = self._paces[stage.node.node_id]
         return stage.span.num_layers * max(pace.layer_s, rows * pace.row_s)
 
-    def _ways_s(self, stages: Sequence[PlannedStage], num_bytes: int) -> float:
+    def _on_ways_s(self, stages: Sequence[PlannedStage], num_bytes: int) -> float:
         nodes = [stage.node.node_id for stage in stages]
-        between_s = fsum(_HOP_S + self._ways.way(a, b).seconds(num_bytes) for a, b in pairwise(nodes))
-        return between_s + fsum(self._end_s(node_id) for node_id in (nodes[0], nodes[-1]))
+        between_s = fsum(self._between_s(a, b, num_bytes) for a, b in pairwise(nodes))
+        return between_s + fsum(self.end_s(node_id) for node_id in (nodes[0], nodes[-1]))
 
-    def _end_s(self, node_id: NodeId) -> float:
-        """Between who asks and a node at an end of the chain."""
-        return 0.0 if self._origin is None else self._ways.way(self._origin, node_id).seconds(_TOKEN_BYTES)
+    def _between_s(self, one: NodeId, other: NodeId, num_bytes: int) -> float:
+        return _HOP_S + self._ways.way(one, other).seconds(num_bytes)
 
     def _load_s(self, stage: PlannedStage) -> float:
         is_there = (stage.node.node_id, self._demand.key(stage.span)) in self._loaded
@@ -141,7 +149,7 @@ class Costs:
         most = demand.capacities(candidate.plannable_bytes, demand.spec.whole, num_sessions)
         load_s = demand.spec.layer_bytes(demand.precision) / _LOAD_BYTES_PER_S
         count = demand.spec.num_layers  # more room than for all is of no use, however much is announced
-        end_s = _rounded(self._end_s(candidate.node.node_id), _WAY_GRAIN)
+        end_s = _rounded(self.end_s(candidate.node.node_id), _WAY_GRAIN)
         return Seat(
             layer_s=_rounded(pace.layer_s, _GRAIN),
             last_s=_rounded(pace.head_s, _GRAIN),

@@ -56,6 +56,8 @@ def _because(best: Option, others: Sequence[Option], options: Sequence[Option]) 
 
 def _compared(best: Option, other: Option, best_s: float) -> str:
     assert other.prediction is not None
+    if other.waits_for is not None and best.waits_for is None:
+        return f": for {_other_way(best, other)}, {other.waits_for} lacks memory until other answers end"
     times = other.prediction.last_token_s / best_s if best_s > 0 else 1.0
     way = _other_way(best, other)
     if times >= _MANY_TIMES:

@@ -58,7 +58,8 @@ class MemoryLedger:
     @property
     def stages(self) -> tuple[LoadedStage, ...]:
         """The stages that are booked."""
-        return tuple(LoadedStage(key, size) for key, size in self._stages.items())
+        idle = self._idle()
+        return tuple(LoadedStage(key, size, is_in_use=key not in idle) for key, size in self._stages.items())
 
     @property
     def parked(self) -> tuple[CacheKey, ...]:
@@ -192,7 +193,7 @@ class MemoryLedger:
         self._departing.update(doomed.stages)
         return doomed
 
-    def _idle(self, spared: StageKey | None) -> list[StageKey]:
+    def _idle(self, spared: StageKey | None = None) -> list[StageKey]:
         in_use = {spared, *self._arriving, *self._fresh, *(cache.stage for cache in self._caches)}
         return [key for key in self._stages if key not in in_use]
 

@@ -73,7 +73,7 @@ def plan(
         raise InsufficientMemory(_explain(demand, _by_size(candidates)))
     some = sorted(_by_size(candidates)[:_MOST_NODES], key=lambda candidate: candidate.node.node_id)
     known = costs(demand, some, origin)
-    chain = None if known is None or known.is_uniform else _best_chain(demand, known, aim)
+    chain = None if known is None else _best_chain(demand, known, aim)
     if chain is not None:
         nodes = [some[part.seat].node for part in chain.parts]
         spans = [Span(part.start, part.end) for part in chain.parts]
@@ -82,8 +82,13 @@ def plan(
 
 
 def _best_chain(demand: Demand, known: Costs, aim: Aim) -> Chain | None:
-    """The chain that serves the aim best; among its nodes the cuts that leave room for more sessions."""
+    """The chain that serves the aim best; among its nodes the cuts that leave room for more sessions.
+
+    None where all nodes are alike, or none is possible.
+    """
     seats, ways, count = known.seats(), known.ways(), demand.spec.num_layers
+    if _are_alike(seats, ways):
+        return None
     chain = _SEARCHES[aim](seats, ways, count)
     if chain is None or len(chain.parts) == 1:
         return chain
@@ -96,6 +101,12 @@ def _best_chain(demand: Demand, known: Costs, aim: Aim) -> Chain | None:
         if better is not None and better.seconds <= chain.seconds * _WORTH:
             return _evened(better, roomy, ways, count)
     return _evened(chain, seats, ways, count)
+
+
+def _are_alike(seats: Sequence[Seat], ways: Ways) -> bool:
+    """Whether all nodes are equally fast, and equally far from each other and from who asks."""
+    between = {way for a, row in enumerate(ways) for b, way in enumerate(row) if a != b}
+    return len({(seat.layer_s, seat.enter_s) for seat in seats}) <= 1 and len(between) <= 1
 
 
 def _evened(chain: Chain, seats: Sequence[Seat], ways: Ways, num_layers: int) -> Chain:

@@ -3,21 +3,24 @@
 Owns the ways that there are for one request, and their order. Pure. What an answer takes on each is predicted
 by `mesh.logic.cost`; how a plan is made is the business of `mesh.logic.partition`.
 
-The way that is best by prediction comes first. One that is in use stays before others that are not better by
-a margin: what is predicted is never so exact, and each change costs loading. Of others that are about as good
-the one is taken that empties batteries least.
+The way that is best by prediction comes first, of those that have room beside what is in use. One by which
+answers went last stays before others that are not better by a margin, and so does one whose stages are loaded
+for others: what is predicted is never so exact, and each change costs loading. Of others that are about as
+good the one is taken that empties batteries least.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import IntEnum
 from math import inf
 
-from mesh.decision import Decision, Option, OptionKind, Prediction, Privacy, Share
+from mesh.decision import Decision, Option, OptionKind, Privacy, Share
 from mesh.errors import InsufficientMemory
 from mesh.logic.capacity import Candidate, Demand, megabytes
 from mesh.logic.cost import Costs, Work, costs
+from mesh.logic.deployments import deployment, lacks_memory
 from mesh.logic.explaining import reason
 from mesh.logic.partition import plan
 from mesh.types import Aim, NodeId, Plan
@@ -42,6 +45,16 @@ class Known:
     """Of the prompt, that its stages have."""
 
 
+class Standing(IntEnum):
+    """Whether a way is there already; of those about as good the least is taken."""
+
+    USED = 0
+    """By answers of the same gateway."""
+    LOADED = 1
+    """All of its stages are in memory."""
+    NOT = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What is asked, beside the model and its memory."""
@@ -62,13 +75,18 @@ class Way:
     plan: Plan
     option: Option
     num_known: int = 0
-    is_known: bool = False
+    standing: Standing = Standing.NOT
 
     @property
     def seconds(self) -> float:
         """What the whole answer is expected to take; infinite where too little is known."""
         prediction = self.option.prediction
         return inf if prediction is None else prediction.last_token_s
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has no room until other answers end."""
+        return self.option.waits_for is not None
 
 
 def ways(demand: Demand, candidates: Sequence[Candidate], asked: Asked) -> tuple[Way, ...]:
@@ -79,7 +97,7 @@ def ways(demand: Demand, candidates: Sequence[Candidate], asked: Asked) -> tuple
     missing.
     """
     figures = costs(demand, candidates, asked.origin)
-    standing = [Way(k.plan, _option(k.plan), k.num_positions, is_known=True) for k in asked.known]
+    standing = [Way(k.plan, _option(k.plan), k.num_positions, Standing.USED) for k in asked.known]
     try:
         best = plan(demand, candidates, asked.origin, asked.aim or usual_aim(candidates))
     except InsufficientMemory:
@@ -88,10 +106,13 @@ def ways(demand: Demand, candidates: Sequence[Candidate], asked: Asked) -> tuple
         fresh: list[Plan] = []
     else:
         fresh = [best, *_wholes(demand, candidates)]
-    found = _unlike([*standing, *(Way(one, _option(one)) for one in fresh)])
     if figures is None:
-        return tuple(sorted(found, key=lambda way: (way.num_known == 0, way.is_known)))
-    return _ordered([_predicted(way, figures, asked.work) for way in found])
+        found = _unlike([*standing, *(Way(one, _option(one)) for one in fresh)])
+        return tuple(sorted(found, key=lambda way: (way.num_known == 0, -way.standing)))
+    if (loaded := deployment(demand, candidates, figures)) is not None:
+        fresh.append(loaded)
+    found = _unlike([*standing, *(Way(one, _option(one)) for one in fresh)])
+    return _ordered([_reckoned(way, candidates, figures, asked.work) for way in found])
 
 
 def usual_aim(candidates: Iterable[Candidate]) -> Aim:
@@ -140,24 +161,30 @@ def _wholes(demand: Demand, candidates: Sequence[Candidate]) -> list[Plan]:
     ]
 
 
-def _option(one: Plan, prediction: Prediction | None = None) -> Option:
+def _option(one: Plan) -> Option:
     kind = OptionKind.DEVICE if len(one.stages) == 1 else OptionKind.SPLIT
     shares = tuple(Share(stage.node.name, stage.span) for stage in one.stages)
-    return Option(kind, one.model.name, shares, prediction=prediction)
+    return Option(kind, one.model.name, shares)
 
 
-def _predicted(way: Way, figures: Costs, work: Work) -> Way:
-    begun = Work(work.num_prompt, work.num_tokens, way.num_known)
-    prediction = figures.predict(way.plan.stages, begun)
-    return Way(way.plan, _option(way.plan, prediction), way.num_known, way.is_known)
+def _reckoned(way: Way, candidates: Sequence[Candidate], figures: Costs, work: Work) -> Way:
+    """The same way with what it will take, and for whom it has to wait."""
+    prediction = figures.predict(way.plan.stages, replace(work, num_known=way.num_known))
+    full = lacks_memory(way.plan, candidates)
+    waits_for = None if full is None else full.node.name
+    standing = min(way.standing, Standing.NOT if prediction.load_s else Standing.LOADED)
+    option = replace(way.option, prediction=prediction, waits_for=waits_for)
+    return replace(way, option=option, standing=standing)
 
 
 def _ordered(found: Sequence[Way]) -> tuple[Way, ...]:
-    ranked = sorted(found, key=lambda way: (way.seconds, len(way.plan.stages)))
-    alike = [way for way in ranked if way.seconds <= MARGIN * ranked[0].seconds]
-    standing = next((way for way in ranked if way.is_known), None)
-    stays = standing is not None and standing.seconds <= STAYS * ranked[0].seconds
-    first = standing if standing is not None and stays else min(alike, key=_battery_j)
+    ranked = sorted(found, key=lambda way: (way.waits, way.seconds, len(way.plan.stages)))
+    best = ranked[0]
+    near = [way for way in ranked if (way.waits, way.seconds) <= (best.waits, STAYS * best.seconds)]
+    first = min(near, key=lambda way: way.standing)
+    if first.standing is not Standing.USED:
+        equals = [way for way in near if way.standing is first.standing]
+        first = min((way for way in equals if way.seconds <= MARGIN * first.seconds), key=_battery_j)
     return (first, *(way for way in ranked if way is not first))
 
 

@@ -30,6 +30,9 @@ class Attention(Protocol):
     def neglect(self, key: Hashable) -> None:
         """That is not needed any more."""
 
+    def speak_now(self) -> None:
+        """Tell everybody at once what this node holds: others plan by it."""
+
 
 @dataclass(slots=True, eq=False)
 class Place:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from math import fsum
 
 from mesh.config import Planning
 from mesh.decision import Decision, Privacy
@@ -138,9 +137,8 @@ class Planner:
         figures = costs(demand, then, self._own)
         nodes = {candidate.node.node_id for candidate in then}
         if figures is not None and nodes >= {stage.node.node_id for stage in first.plan.stages}:
-            stages = outcome.plan.stages
-            ways_s = figures.predict(stages, Work(1, 1)).token_s - fsum(figures.shares_s(stages).values())
-            self._survey.corrections.observed(figures.shares_s(stages), 1 / outcome.tokens_per_s, ways_s)
+            stages, token_s = outcome.plan.stages, 1 / outcome.tokens_per_s
+            self._survey.corrections.observed(figures.shares_s(stages), token_s, figures.ways_s(stages))
 
     def expected_tokens(self, wish: Wish) -> int:
         """How many tokens an answer is taken for: as many as usual, as far as it may have so many."""

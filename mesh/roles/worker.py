@@ -65,6 +65,7 @@ class Worker:
 
     def __init__(self, parts: WorkerParts) -> None:
         self._node_id = parts.node_id
+        self._attention = parts.attention
         self._compute = parts.compute
         self._library = parts.library
         self._ledger = MemoryLedger(parts.memory_bytes)
@@ -233,6 +234,7 @@ class Worker:
             return
         self._refuse_if_closed()
         doomed = self._ledger.book_stage(key, weights_bytes)
+        self._attention.speak_now()  # while it is on its way others can plan with it already
         try:
             await self._places.caches.free(doomed)
             await self._places.caches.limit_kept()

@@ -75,20 +75,22 @@ class OptionShare(_message.Message):
     def __init__(self, name: _Optional[str] = ..., span: _Optional[_Union[_node_pb2.Span, _Mapping]] = ...) -> None: ...
 
 class Option(_message.Message):
-    __slots__ = ("kind", "model", "shares", "upstream", "prediction", "excluded")
+    __slots__ = ("kind", "model", "shares", "upstream", "prediction", "excluded", "waits_for")
     KIND_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SHARES_FIELD_NUMBER: _ClassVar[int]
     UPSTREAM_FIELD_NUMBER: _ClassVar[int]
     PREDICTION_FIELD_NUMBER: _ClassVar[int]
     EXCLUDED_FIELD_NUMBER: _ClassVar[int]
+    WAITS_FOR_FIELD_NUMBER: _ClassVar[int]
     kind: str
     model: str
     shares: _containers.RepeatedCompositeFieldContainer[OptionShare]
     upstream: str
     prediction: Prediction
     excluded: str
-    def __init__(self, kind: _Optional[str] = ..., model: _Optional[str] = ..., shares: _Optional[_Iterable[_Union[OptionShare, _Mapping]]] = ..., upstream: _Optional[str] = ..., prediction: _Optional[_Union[Prediction, _Mapping]] = ..., excluded: _Optional[str] = ...) -> None: ...
+    waits_for: str
+    def __init__(self, kind: _Optional[str] = ..., model: _Optional[str] = ..., shares: _Optional[_Iterable[_Union[OptionShare, _Mapping]]] = ..., upstream: _Optional[str] = ..., prediction: _Optional[_Union[Prediction, _Mapping]] = ..., excluded: _Optional[str] = ..., waits_for: _Optional[str] = ...) -> None: ...
 
 class Decision(_message.Message):
     __slots__ = ("model", "privacy", "num_prompt", "options", "reason", "notes")

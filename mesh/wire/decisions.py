@@ -50,6 +50,7 @@ def _option_to_pb(value: Option) -> client_pb2.Option:
         upstream=value.upstream,
         prediction=None if value.prediction is None else _prediction_to_pb(value.prediction),
         excluded=value.excluded,
+        waits_for=value.waits_for,
     )
 
 
@@ -61,6 +62,7 @@ def _option_from_pb(pb: client_pb2.Option) -> Option:
         upstream=pb.upstream if pb.HasField("upstream") else None,
         prediction=_prediction_from_pb(pb.prediction) if pb.HasField("prediction") else None,
         excluded=pb.excluded if pb.HasField("excluded") else None,
+        waits_for=pb.waits_for if pb.HasField("waits_for") else None,
     )
 
 

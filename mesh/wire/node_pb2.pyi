@@ -67,14 +67,16 @@ class StageKey(_message.Message):
     def __init__(self, digest: _Optional[str] = ..., span: _Optional[_Union[Span, _Mapping]] = ..., precision: _Optional[str] = ...) -> None: ...
 
 class LoadedStage(_message.Message):
-    __slots__ = ("key", "weights_bytes", "step_s")
+    __slots__ = ("key", "weights_bytes", "step_s", "is_in_use")
     KEY_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_BYTES_FIELD_NUMBER: _ClassVar[int]
     STEP_S_FIELD_NUMBER: _ClassVar[int]
+    IS_IN_USE_FIELD_NUMBER: _ClassVar[int]
     key: StageKey
     weights_bytes: int
     step_s: float
-    def __init__(self, key: _Optional[_Union[StageKey, _Mapping]] = ..., weights_bytes: _Optional[int] = ..., step_s: _Optional[float] = ...) -> None: ...
+    is_in_use: bool
+    def __init__(self, key: _Optional[_Union[StageKey, _Mapping]] = ..., weights_bytes: _Optional[int] = ..., step_s: _Optional[float] = ..., is_in_use: _Optional[bool] = ...) -> None: ...
 
 class StepSpeed(_message.Message):
     __slots__ = ("num_sessions", "layer_s", "head_s")

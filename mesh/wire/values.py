@@ -116,7 +116,10 @@ def status_to_pb(value: NodeStatus) -> node_pb2.NodeStatus:
         models=[model_to_pb(model) for model in value.models],
         stages=[
             node_pb2.LoadedStage(
-                key=key_to_pb(stage.key), weights_bytes=stage.weights_bytes, step_s=stage.step_s
+                key=key_to_pb(stage.key),
+                weights_bytes=stage.weights_bytes,
+                step_s=stage.step_s,
+                is_in_use=stage.is_in_use,
             )
             for stage in value.stages
         ],
@@ -136,7 +139,7 @@ def status_from_pb(pb: node_pb2.NodeStatus) -> NodeStatus:
         used_bytes=pb.used_bytes,
         models=tuple(model_from_pb(model) for model in pb.models),
         stages=tuple(
-            LoadedStage(key_from_pb(stage.key), stage.weights_bytes, _seconds(stage.step_s))
+            LoadedStage(key_from_pb(stage.key), stage.weights_bytes, _seconds(stage.step_s), stage.is_in_use)
             for stage in pb.stages
         ),
         num_sessions=pb.num_sessions,

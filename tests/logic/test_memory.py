@@ -58,7 +58,10 @@ def test_what_is_booked_is_announced() -> None:
     ledger.book_cache(cache(0, key(0)), 5 * MB)
     assert ledger.used_bytes == 65 * MB
     assert ledger.num_sessions == 1
-    assert set(ledger.stages) == {LoadedStage(key(0), 40 * MB), LoadedStage(key(1), 20 * MB)}
+    assert set(ledger.stages) == {
+        LoadedStage(key(0), 40 * MB, is_in_use=True),
+        LoadedStage(key(1), 20 * MB),
+    }
 
 
 def test_two_caches_of_one_session_are_one_session() -> None:

@@ -11,7 +11,7 @@ from mesh.errors import InsufficientMemory
 from mesh.logic.capacity import Candidate
 from mesh.logic.cost import Work
 from mesh.logic.explaining import reason
-from mesh.logic.routing import Asked, Known, decision, obstacles, usual_aim, ways
+from mesh.logic.routing import Asked, Known, Standing, decision, obstacles, usual_aim, ways
 from mesh.types import Aim, Span
 from tests.logic.houses import DEMAND, ENDS, LAYER, candidate, loaded, node_id, route
 
@@ -41,6 +41,25 @@ def test_a_route_that_stands_stays_first_unless_another_is_better_by_the_margin(
     for rate, first in ((1.05e8, "a"), (1.2e8, "a"), (1.4e8, "b"), (4e8, "b")):
         there = replace(candidate("b", WHOLE, rate=rate), stages=loaded((0, 6)))
         assert found(here, there, asked=standing)[0] == first
+
+
+def test_what_others_have_loaded_is_taken_unless_another_way_is_better_by_the_margin() -> None:
+    for rate, first in ((1e8, "b"), (1.2e8, "b"), (2e8, "a")):
+        devices = [candidate("a", WHOLE, rate=rate), replace(candidate("b", WHOLE, rate=1e8))]
+        devices[1] = replace(devices[1], memory_bytes=2 * WHOLE, stages=loaded((0, 6)))
+        assert found(*devices)[0] == first
+
+
+def test_a_way_whose_memory_is_in_use_comes_after_those_that_have_room() -> None:
+    used = replace(loaded((0, 3))[0], is_in_use=True)
+    quick = candidate("a", WHOLE, used.weights_bytes, (used,), rate=4e8)
+    slow = candidate("b", WHOLE, rate=1e8)
+    best, *_ = others = ways(DEMAND, [quick, slow], ASKED)
+    assert [(way.option.name, way.option.waits_for) for way in others] == [("b", None), ("a", "a")]
+    assert "for a, a lacks memory until other answers end" in reason([way.option for way in others])
+    stands = replace(ASKED, known=(Known(route([("a", 0, 6)])),))
+    assert found(quick, slow, asked=stands)[0] == "b"
+    assert best.standing is Standing.NOT
 
 
 def test_what_stages_have_of_the_prompt_speaks_for_them() -> None:

@@ -20,6 +20,7 @@ DECISION = Decision(
             "tiny",
             (Share("tv", Span(0, 5)), Share("car", Span(5, 12))),
             prediction=Prediction(0.5, 0.25, 0.02, 101, 12.0, 4.5),
+            waits_for="car",
         ),
         Option(OptionKind.UPSTREAM, "tiny", upstream="studio"),
         Option(OptionKind.DEVICE, "tiny", (Share("fridge", Span(0, 12)),), excluded="it is lost"),
@@ -56,6 +57,7 @@ def test_the_fields_of_a_decision() -> None:
                 "battery_j": 4.5,
             },
             "excluded": None,
+            "waits_for": "car",
         },
         {
             "kind": "upstream",
@@ -64,6 +66,7 @@ def test_the_fields_of_a_decision() -> None:
             "shares": [],
             "prediction": None,
             "excluded": None,
+            "waits_for": None,
         },
         {
             "kind": "device",
@@ -72,6 +75,7 @@ def test_the_fields_of_a_decision() -> None:
             "shares": [{"name": "fridge", "span": [0, 12]}],
             "prediction": None,
             "excluded": "it is lost",
+            "waits_for": None,
         },
     ]
 
@@ -80,7 +84,7 @@ def test_for_people_the_sentence_the_notes_and_each_way(capsys: pytest.CaptureFi
     print_explanation(Explanation(DECISION, None), as_json=False)
     shown = capsys.readouterr().out
     assert shown.startswith("tv + car share the layers\ncar: it claims much\n")
-    for text in ("0.75 s", "50.0", "2.8 s", "studio", "it is lost"):
+    for text in ("0.75 s", "50.0", "2.8 s", "studio", "it is lost", "memory of car is in use"):
         assert text in shown
 
 

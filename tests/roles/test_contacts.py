@@ -226,6 +226,7 @@ def test_a_changed_status_reaches_everybody_within_one_interval(monkeypatch: pyt
         async with a_wired_home(monkeypatch, *FIVE) as (home, _):
             await asyncio.sleep(2.4)
             await home.client("hub").chat("hi").text()  # loads the model there
+            await asyncio.sleep(1)  # from then on it is idle
             await asyncio.sleep(TIMING.heartbeat_interval_s + 0.01)
             told = set()
             for viewer in FIVE:

@@ -54,7 +54,9 @@ RECORD = NodeRecord(
     NodeId("1" * 32), "Küche", DeviceClass.FRIDGE, Address("fe80::1", 7070), "home", ProtocolVersion(1, 2), 9
 )
 KEY = StageKey(Digest("a" * 64), Span(3, 17), Precision.INT4)
-STATUS = NodeStatus(300, 200, (ModelRef("tiny", Digest("a" * 64)),), (LoadedStage(KEY, 190),), 2)
+STATUS = NodeStatus(
+    300, 200, (ModelRef("tiny", Digest("a" * 64)),), (LoadedStage(KEY, 190, 0.25, is_in_use=True),), 2
+)
 FAST = replace(STATUS, speed=SPEED)
 LINKED = replace(
     STATUS, links=(LinkRecord(NodeId("2" * 32), 0.25, 2e7), LinkRecord(NodeId("3" * 32), 0.5, None))
@@ -78,7 +80,9 @@ DECISION = Decision(
     Privacy.CLOUD,
     5,
     (
-        Option(OptionKind.SPLIT, "tiny", (Share("tv", Span(0, 9)), Share("car", Span(9, 12)))),
+        Option(
+            OptionKind.SPLIT, "tiny", (Share("tv", Span(0, 9)), Share("car", Span(9, 12))), waits_for="tv"
+        ),
         Option(
             OptionKind.UPSTREAM,
             "tiny",
