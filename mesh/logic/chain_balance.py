@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mesh.logic.chain_search import best_chain
-from mesh.logic.chains import Chain, Seat, Ways
+from mesh.logic.chains import Chain, Delays, Seat, best_ends
 
 _SLACK = 1.03  # so much slower a stage may be for a token that is sooner through
 _HALVINGS = 40
 
 
-def balanced_chain(seats: Sequence[Seat], ways: Ways, num_layers: int) -> Chain | None:
+def balanced_chain(seats: Sequence[Seat], ways: Delays, num_layers: int) -> Chain | None:
     """Return the chain of the least slowest stage, among equals about the quickest; None without room."""
     low, high = 0.0, _longest_s(seats, num_layers)
     if not _is_possible(_limited(seats, high), num_layers):
@@ -59,7 +59,7 @@ def _limited(seats: Sequence[Seat], most_s: float) -> list[Seat]:
     return [
         replace(
             seat,
-            inner=min(seat.inner, limit(seat, 0.0)),
+            inner=max(0, min(seat.inner, limit(seat, 0.0))),
             first=min(seat.first, limit(seat, seat.first_s)),
             last=min(seat.last, limit(seat, seat.last_s)),
             alone=min(seat.alone, limit(seat, seat.first_s + seat.last_s)),
@@ -72,11 +72,8 @@ def _is_possible(seats: Sequence[Seat], num_layers: int) -> bool:
     """Whether some chain of them holds all layers."""
     if any(seat.alone >= num_layers for seat in seats):
         return True
-    inner = sum(max(0, seat.inner) for seat in seats)
-    gains = [
-        inner - max(0, one.inner) + one.first - max(0, other.inner) + other.last
-        for one in seats
-        for other in seats
-        if one is not other and one.first >= 1 and other.last >= 1
-    ]
-    return max(gains, default=0) >= num_layers
+    ends = best_ends(seats)
+    if ends is None:
+        return False
+    middle = sum(seat.inner for index, seat in enumerate(seats) if index not in ends)
+    return seats[ends[0]].first + middle + seats[ends[1]].last >= num_layers

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import combinations, cycle, pairwise
 from math import fsum, inf
 
-from mesh.logic.chains import Chain, Seat, Ways, in_order
+from mesh.logic.chains import Chain, Delays, Seat, in_order
 
 _TINY_S = 1e-12  # less than that is rounding
 
@@ -24,7 +24,7 @@ _Kind = Callable[[list[int], float], Iterator[tuple[float, list[int]]]]
 """Changes of an order that takes so long: what each comes to, and the order that it makes."""
 
 
-def near(seats: Sequence[Seat], ways: Ways, num_layers: int, *, is_shaken: bool = True) -> Chain | None:
+def near(seats: Sequence[Seat], ways: Delays, num_layers: int, *, is_shaken: bool = True) -> Chain | None:
     """Return a chain that small changes do not better; None where none has room. For any number of seats.
 
     Where it need not be so good it is not shaken, which is most of the work.
@@ -47,7 +47,7 @@ class Climb:
     quickest take what they can hold. That is so but for stages that are warm.
     """
 
-    def __init__(self, seats: Sequence[Seat], ways: Ways, num_layers: int) -> None:
+    def __init__(self, seats: Sequence[Seat], ways: Delays, num_layers: int) -> None:
         self._seats = seats
         self._ways = ways
         self._num_layers = num_layers

@@ -15,13 +15,13 @@ from dataclasses import replace
 from math import inf
 
 from mesh.logic.chain_climb import Climb, near
-from mesh.logic.chains import Chain, Part, Row, Seat, Ways, chain_s, extended, first_row
+from mesh.logic.chains import Chain, Delays, Part, Row, Seat, chain_s, extended, first_row
 
 MOST_EXACT = 10
 """Up to so many nodes the best chain is found; of more a good one."""
 
 
-def best_chain(seats: Sequence[Seat], ways: Ways, num_layers: int) -> Chain | None:
+def best_chain(seats: Sequence[Seat], ways: Delays, num_layers: int) -> Chain | None:
     """Return the chain of the least seconds, of more than MOST_EXACT seats a good one; None without room."""
     known = near(seats, ways, num_layers, is_shaken=len(seats) > MOST_EXACT)
     if known is None:
@@ -37,7 +37,7 @@ def best_chain(seats: Sequence[Seat], ways: Ways, num_layers: int) -> Chain | No
     return Chain(tuple(replace(part, seat=some[part.seat]) for part in better.parts), better.seconds)
 
 
-def fastest(seats: Sequence[Seat], ways: Ways, num_layers: int, below_s: float = inf) -> Chain | None:
+def fastest(seats: Sequence[Seat], ways: Delays, num_layers: int, below_s: float = inf) -> Chain | None:
     """Return the chain of the least seconds; None where none has room, or takes less than `below_s`.
 
     Its work doubles with each seat: for some ten.
@@ -49,7 +49,7 @@ def fastest(seats: Sequence[Seat], ways: Ways, num_layers: int, below_s: float =
 class _Search:
     """Sets of nodes, from small ones to large ones, so that short chains bound the long ones."""
 
-    def __init__(self, seats: Sequence[Seat], ways: Ways, num_layers: int, below_s: float) -> None:
+    def __init__(self, seats: Sequence[Seat], ways: Delays, num_layers: int, below_s: float) -> None:
         self._seats = seats
         self._ways = ways
         self._num_layers = num_layers

@@ -11,9 +11,26 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import fsum, inf
+from typing import Protocol
 
-Ways = Sequence[Sequence[float]]
+Delays = Sequence[Sequence[float]]
 """Seconds from each node to each other."""
+
+
+class Places(Protocol):
+    """Most layers that a node could hold in each place of a chain."""
+
+    @property
+    def inner(self) -> int:
+        """Neither the first nor the last."""
+
+    @property
+    def first(self) -> int:
+        """Below 1: it cannot be there."""
+
+    @property
+    def last(self) -> int:
+        """Likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +88,28 @@ class Chain:
     seconds: float
 
 
-def chain_s(parts: Sequence[Part], seats: Sequence[Seat], ways: Ways, num_layers: int) -> float:
+def best_ends(nodes: Sequence[Places]) -> tuple[int, int] | None:
+    """Indices of the two nodes at which the ends cost the fewest layers; None where two are not to be had.
+
+    Of equals the first. The cost at one end does not depend on the other node, so for each first only the
+    two best lasts matter. Whole chains for each choice took a minute for 36 devices that are too small.
+    """
+    able_last = [index for index, node in enumerate(nodes) if node.last >= 1]
+    best_lasts = sorted(able_last, key=lambda i: nodes[i].inner - nodes[i].last)[:2]
+    pairs = [
+        (index, next(last for last in best_lasts if last != index))
+        for index, node in enumerate(nodes)
+        if node.first >= 1 and any(last != index for last in best_lasts)
+    ]
+
+    def cost(ends: tuple[int, int]) -> int:
+        first, last = nodes[ends[0]], nodes[ends[1]]
+        return first.inner - first.first + last.inner - last.last
+
+    return min(pairs, key=cost, default=None)
+
+
+def chain_s(parts: Sequence[Part], seats: Sequence[Seat], ways: Delays, num_layers: int) -> float:
     """Seconds of one step through a chain and back to who asks."""
     inside = fsum(seats[part.seat].stage_s(part.start, part.end, num_layers) for part in parts)
     between = fsum(ways[one.seat][other.seat] for one, other in itertools.pairwise(parts))
@@ -146,7 +184,7 @@ def extended(before: Row, seat: Seat, num_layers: int) -> Row:
     return Row(first, row)
 
 
-def in_order(order: Sequence[int], seats: Sequence[Seat], ways: Ways, num_layers: int) -> Chain | None:
+def in_order(order: Sequence[int], seats: Sequence[Seat], ways: Delays, num_layers: int) -> Chain | None:
     """Cut the layers in the best way for nodes in a certain order, each with one layer at least."""
     first, *others = order
     if not others:

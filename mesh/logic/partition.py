@@ -17,13 +17,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from mesh.errors import InsufficientMemory
 from mesh.logic.capacity import Candidate, Capacities, Demand, Offer, listed, megabytes
 from mesh.logic.chain_balance import balanced_chain
 from mesh.logic.chain_search import best_chain
-from mesh.logic.chains import Chain, Part, Seat, Ways, chain_s, in_order
+from mesh.logic.chains import Chain, Delays, Part, Seat, best_ends, chain_s, in_order
 from mesh.logic.cost import Costs, costs
 from mesh.types import Aim, NodeId, NodeRecord, Plan, PlannedStage, Span
 
@@ -103,13 +103,13 @@ def _best_chain(demand: Demand, known: Costs, aim: Aim) -> Chain | None:
     return _evened(chain, seats, ways, count)
 
 
-def _are_alike(seats: Sequence[Seat], ways: Ways) -> bool:
+def _are_alike(seats: Sequence[Seat], ways: Delays) -> bool:
     """Whether all nodes are equally fast, and equally far from each other and from who asks."""
     between = {way for a, row in enumerate(ways) for b, way in enumerate(row) if a != b}
     return len({(seat.layer_s, seat.enter_s) for seat in seats}) <= 1 and len(between) <= 1
 
 
-def _evened(chain: Chain, seats: Sequence[Seat], ways: Ways, num_layers: int) -> Chain:
+def _evened(chain: Chain, seats: Sequence[Seat], ways: Delays, num_layers: int) -> Chain:
     """Cut in proportion to room where that takes no longer."""
     parts = _by_room(chain, seats, num_layers)
     seconds = chain_s(parts, seats, ways, num_layers)
@@ -119,10 +119,8 @@ def _evened(chain: Chain, seats: Sequence[Seat], ways: Ways, num_layers: int) ->
 def _by_room(chain: Chain, seats: Sequence[Seat], num_layers: int) -> tuple[Part, ...]:
     """Cut the layers anew, in proportion to the room of each node."""
     shares = _shares(num_layers, [seats[p.seat].most(p.start, p.end, num_layers) for p in chain.parts])
-    ends = list(accumulate(shares))
-    return tuple(
-        Part(part.seat, end - share, end) for part, share, end in zip(chain.parts, shares, ends, strict=True)
-    )
+    spans = _runs(shares)
+    return tuple(Part(p.seat, span.start, span.end) for p, span in zip(chain.parts, spans, strict=True))
 
 
 def spread(demand: Demand, candidates: Sequence[Candidate]) -> Plan:
@@ -202,7 +200,7 @@ def _roomiest_chain(holders: Sequence[_Holder]) -> _Chain | None:
     if len(holders) == 1:
         only = holders[0]
         return _Chain((only.node,), (only.most.alone,)) if only.most.alone >= 1 else None
-    ends = _best_ends(holders)
+    ends = best_ends([holder.most for holder in holders])
     if ends is None or min(holder.most.inner for holder in holders) < 1:
         return None
     first, last = holders[ends[0]], holders[ends[1]]
@@ -211,27 +209,6 @@ def _roomiest_chain(holders: Sequence[_Holder]) -> _Chain | None:
         nodes=(first.node, *(holder.node for holder in middle), last.node),
         capacities=(first.most.first, *(holder.most.inner for holder in middle), last.most.last),
     )
-
-
-def _best_ends(holders: Sequence[_Holder]) -> tuple[int, int] | None:
-    """Indices of the two nodes at which the ends cost the fewest layers; None where two are not to be had.
-
-    The cost at one end does not depend on the other node, so for each first only the two best lasts
-    matter. Whole chains for each choice took a minute for 36 devices that are too small.
-    """
-    able_last = [index for index, holder in enumerate(holders) if holder.most.last >= 1]
-    best_lasts = sorted(able_last, key=lambda i: holders[i].most.inner - holders[i].most.last)[:2]
-    pairs = [
-        (index, next(last for last in best_lasts if last != index))
-        for index, holder in enumerate(holders)
-        if holder.most.first >= 1 and any(last != index for last in best_lasts)
-    ]
-
-    def cost(ends: tuple[int, int]) -> int:
-        first, last = holders[ends[0]], holders[ends[1]]
-        return first.most.inner - first.most.first + last.most.inner - last.most.last
-
-    return min(pairs, key=cost, default=None)
 
 
 def _shares(num_layers: int, capacities: Sequence[int]) -> list[int]:
@@ -249,12 +226,14 @@ def _shares(num_layers: int, capacities: Sequence[int]) -> list[int]:
     return shares
 
 
+def _runs(shares: Sequence[int], start: int = 0) -> list[Span]:
+    """Spans of so many layers, one behind the other."""
+    return [Span(one, other) for one, other in pairwise(accumulate(shares, initial=start))]
+
+
 def _cut(demand: Demand, span: Span, chain: _Chain) -> tuple[PlannedStage, ...]:
-    stages, start = [], span.start
-    for node, num_layers in zip(chain.nodes, _shares(span.num_layers, chain.capacities), strict=True):
-        stages.append(demand.stage(node, Span(start, start + num_layers)))
-        start += num_layers
-    return tuple(stages)
+    spans = _runs(_shares(span.num_layers, chain.capacities), span.start)
+    return tuple(demand.stage(*one) for one in zip(chain.nodes, spans, strict=True))
 
 
 def _to_plan(demand: Demand, stages: tuple[PlannedStage, ...]) -> Plan:

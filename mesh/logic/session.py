@@ -148,6 +148,8 @@ def needed_context(num_prompt_tokens: int, max_tokens: int, limit: int) -> int:
     """Positions that an answer may need; raise ContextExceeded, naming the numbers, above the limit."""
     check_max_tokens(max_tokens)
     needed = num_prompt_tokens + max_tokens
+    if needed > limit and not num_prompt_tokens:
+        raise ContextExceeded(f"{needed} tokens are more than the model's context of {limit}; ask for fewer")
     if needed > limit:
         raise ContextExceeded(
             f"a prompt of {num_prompt_tokens} tokens and an answer of up to {max_tokens} make {needed}, "

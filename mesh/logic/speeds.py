@@ -44,7 +44,7 @@ def weights_rate(speed: SpeedRecord | None) -> float | None:
     None where it was not measured, or cannot be: a figure that is no number or not above zero.
     """
     claimed = _claimed_rate(speed)
-    return None if claimed is None else min(FASTEST, max(SLOWEST, claimed))
+    return None if claimed is None else _believed(claimed)
 
 
 def doubts(candidates: Sequence[Candidate]) -> tuple[str, ...]:
@@ -61,8 +61,7 @@ def doubtful(candidate: Candidate) -> str | None:
     claimed = _claimed_rate(speed)
     if claimed is None:
         return "its figures are no speeds, so it counts as not measured"
-    if not SLOWEST <= claimed <= FASTEST:
-        counted = min(FASTEST, max(SLOWEST, claimed))
+    if (counted := _believed(claimed)) != claimed:
         return f"it claims to read {claimed / 1e9:.3g} GB/s of weights; counted as {counted / 1e9:.3g}"
     return None
 
@@ -102,6 +101,10 @@ def _claimed_rate(speed: SpeedRecord | None) -> float | None:
     return speed.layer_bytes / speed.steps[0].layer_s
 
 
+def _believed(rate: float) -> float:
+    return min(FASTEST, max(SLOWEST, rate))
+
+
 def _worked_rate(demand: Demand, stages: Sequence[LoadedStage]) -> float | None:
     """By what its stages took lately; the one that reads the most tells it best."""
     told = [stage for stage in stages if isfinite(stage.step_s) and stage.step_s > 0]
@@ -109,7 +112,7 @@ def _worked_rate(demand: Demand, stages: Sequence[LoadedStage]) -> float | None:
     if not of_model:
         return None
     best = max(of_model, key=lambda stage: stage.key.span.num_layers)
-    return min(FASTEST, max(SLOWEST, _read_bytes(demand, best.key.span) / best.step_s))
+    return _believed(_read_bytes(demand, best.key.span) / best.step_s)
 
 
 def _read_bytes(demand: Demand, span: Span) -> int:

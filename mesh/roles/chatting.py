@@ -91,9 +91,7 @@ class Chatting:
     async def explain(self, request: PlanRequest) -> PlanReply:
         """Decide as for a chat, and do nothing."""
         context = request.context or (None if request.max_tokens else 1)
-        _, choices, decision = await self._parts.choosing.prepared(
-            request, self._parts.planner.decide, context
-        )
+        _, choices, decision = await self._parts.choosing.prepared(request, context)
         routes = [choice.by for choice in choices if isinstance(choice.by, FirstRoute)]
         return PlanReply(request.request_id, routes[0].plan if routes else None, decision)
 
@@ -110,10 +108,10 @@ class Chatting:
         if request.started is not None:
             return await self._go_on(chat)
         check_max_tokens(request.max_tokens)
-        question, choices, decision = await self._parts.choosing.prepared(request, self._parts.planner.begin)
+        question, choices, decision = await self._parts.choosing.prepared(request)
         failures: list[str] = []
         for choice, following in zip(choices, [*choices[1:], None], strict=True):
-            telling = await self._telling(chat, question)
+            telling = self._telling(chat, question.codec)
             await telling.tell(Decided(request.request_id, decision))
             try:
                 return await self._by(choice, question, chat, telling)
@@ -128,10 +126,10 @@ class Chatting:
     async def _by(self, choice: Choice, question: Question, chat: _Chat, telling: Telling) -> Summary:
         if isinstance(choice.by, Server):
             return await self._by_server(choice.by, question, chat, telling)
-        assert question.spec is not None
-        codec = await self._parts.library.codec(question.model)
+        assert question.codec is not None
         session_id = SessionId(f"{self._rng.getrandbits(64):016x}")
-        session = Session(session_id, question.prompt, question.max_tokens, codec.stop_ids)
+        session = Session(session_id, question.prompt, question.max_tokens, question.codec.stop_ids)
+        self._parts.planner.took(choice.by)
         return await self._by_mesh(choice.by, session, chat, telling)
 
     async def _by_server(self, server: Server, question: Question, chat: _Chat, telling: Telling) -> Summary:
@@ -184,9 +182,10 @@ class Chatting:
         needed = needed_context(len(prompt), request.max_tokens, spec.context_length)
         session = Session(started.session_id, prompt, request.max_tokens, codec.stop_ids)
         session.go_on(started.epoch, started.tokens)
-        telling = self._told(chat, codec)
+        telling = self._telling(chat, codec)
         telling.skip(started.tokens)
-        first = planner.take_over(planner.demand(spec, needed, started.plan), started.plan)
+        demand = planner.demand(spec, needed, started.plan)
+        first = planner.take_over(demand, started.plan, request.privacy)
         return await self._by_mesh(first, session, chat, telling)
 
     async def _by_mesh(self, first: FirstRoute, session: Session, chat: _Chat, telling: Telling) -> Summary:
@@ -202,7 +201,7 @@ class Chatting:
             taken_over=first.taken_over,
             until_s=chat.until_s,
             reuse=first.reuse,
-            only=self._parts.own.node_id if chat.request.privacy is Privacy.DEVICE else None,
+            only=first.only,
         )
         try:
             outcome = _complete(order) if session.is_full else await self._parts.answers.make(order)
@@ -225,13 +224,7 @@ class Chatting:
             reused_positions=outcome.reused_positions,
         )
 
-    async def _telling(self, chat: _Chat, question: Question) -> Telling:
-        codec: TextCodec | None = None
-        if question.spec is not None:
-            codec = await self._parts.library.codec(question.model)
-        return self._told(chat, codec)
-
-    def _told(self, chat: _Chat, codec: TextCodec | None) -> Telling:
+    def _telling(self, chat: _Chat, codec: TextCodec | None) -> Telling:
         pieces, timing = codec.pieces() if codec is not None else None, self._parts.timing
         return Telling(
             chat.request.request_id, chat.link, pieces, timing.stall_s, every_s=timing.told_every_s

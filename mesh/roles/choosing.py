@@ -10,7 +10,6 @@ fast the mesh is: what need not leave the house stays there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -33,15 +32,12 @@ from mesh.logic.skills import AUTO, choose
 from mesh.logic.skills import Candidate as Model
 from mesh.logic.skills import Wish as ModelWish
 from mesh.messages import ChatRequest, PlanRequest
-from mesh.ports import Library
+from mesh.ports import Library, TextCodec
 from mesh.roles.outside import Outside, Server
 from mesh.roles.planning import FirstRoute, Planner, Wish
 from mesh.spec import ModelSpec
 
 _log = logging.getLogger(__name__)
-
-Route = Callable[..., FirstRoute]
-"""`Planner.begin` or `Planner.decide`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +50,8 @@ class Question:
     context: int | None
     spec: ModelSpec | None
     """None where only a server outside has the model."""
+    codec: TextCodec | None
+    """None where there is no `spec`, and where nothing is to be answered."""
     prompt: tuple[int, ...]
     num_bytes: int = 0
     """Of the prompt's text."""
@@ -93,7 +91,6 @@ class Choosing:
     async def prepared(
         self,
         request: ChatRequest | PlanRequest,
-        route: Route,
         context: int | None = None,
     ) -> tuple[Question, list[Choice], Decision]:
         """Choose the model and the ways: of the models that fit the first for which there is a way.
@@ -105,7 +102,7 @@ class Choosing:
         for model, why in models:
             try:
                 question = await self._read(request, model, context)
-                choices, decision = self._decide(question, route)
+                choices, decision = self._decide(question)
             except (InsufficientMemory, ContextExceeded, ModelNotPulled, ModelError):
                 if model == models[-1][0]:
                     raise
@@ -146,6 +143,7 @@ class Choosing:
     ) -> Question:
         library = self._library
         spec: ModelSpec | None = None
+        codec: TextCodec | None = None
         prompt: tuple[int, ...] = ()
         try:
             spec = await library.spec(model)
@@ -160,10 +158,12 @@ class Choosing:
         is_empty = not prompt if spec is not None else not request.messages
         if isinstance(request, ChatRequest) and is_empty:
             raise BadRequest("the prompt is empty; say what to ask")
+        if isinstance(request, ChatRequest) and spec is not None:
+            codec = await library.codec(model)
         num_bytes = sum(len(message.content.encode()) for message in request.messages)
-        return Question(model, request.privacy, request.max_tokens, context, spec, prompt, num_bytes)
+        return Question(model, request.privacy, request.max_tokens, context, spec, codec, prompt, num_bytes)
 
-    def _decide(self, question: Question, route: Route) -> tuple[list[Choice], Decision]:
+    def _decide(self, question: Question) -> tuple[list[Choice], Decision]:
         """Put the ways in their order, the best first.
 
         Raises InsufficientMemory or ContextExceeded where there is none.
@@ -171,7 +171,7 @@ class Choosing:
         failure: InsufficientMemory | ContextExceeded | None = None
         first: FirstRoute | None = None
         try:
-            first = self._routed_by(question, route)
+            first = self._first_route(question)
         except (InsufficientMemory, ContextExceeded) as error:
             failure = error
         num_tokens = self._planner.expected_tokens(question.wish)
@@ -191,12 +191,13 @@ class Choosing:
         base = mesh or Decision(question.model, question.privacy, len(question.prompt), (), "")
         return choices, replace(base, options=options, reason=reason(options))
 
-    def _routed_by(self, question: Question, route: Route) -> FirstRoute | None:
+    def _first_route(self, question: Question) -> FirstRoute | None:
         if question.spec is None:
             return None
         asked = question.max_tokens if question.context is None else question.context
         needed = needed_context(len(question.prompt), asked, question.spec.context_length)
-        return route(self._planner.demand(question.spec, needed), question.prompt, question.wish)
+        demand = self._planner.demand(question.spec, needed)
+        return self._planner.decide(demand, question.prompt, question.wish)
 
     def _default_model(self, privacy: Privacy) -> str:
         here = next((model.name for model in self._library.models()), None)

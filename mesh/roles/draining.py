@@ -112,7 +112,7 @@ class Draining:
         spec = await leaver.library.spec_of(digest)
         demand = Demand(spec, Precision.INT4, min(leaver.planning.context_step, spec.context_length))
         survey = Survey(leaver.roster, distrusted=leaver.planning.distrusted)
-        everybody = survey.for_recovery(spec.ref, lambda _: 0, with_leaving=True)
+        everybody = survey.for_recovery(spec.ref, with_leaving=True)
         others = [_with_all_its_memory(c) for c in everybody if c.node.node_id != leaver.node_id]
         try:
             plan(demand, others)

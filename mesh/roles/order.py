@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mesh.config import Planning, Timing
 from mesh.errors import MeshError, StageLost
-from mesh.logic.capacity import Candidate, Demand
+from mesh.logic.capacity import Demand
 from mesh.logic.prefixes import Reuse
 from mesh.logic.session import Session
 from mesh.messages import Progress, Resume, SessionFailed, Token
@@ -44,10 +44,6 @@ class Order:
     """The session that this one begins like; its plan is then that one's."""
     only: NodeId | None = None
     """The one node that may have anything of it; None: all may."""
-
-    def allowed(self, candidates: list[Candidate]) -> list[Candidate]:
-        """Those that may have something of it."""
-        return [c for c in candidates if self.only is None or c.node.node_id == self.only]
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,10 +95,8 @@ class Server:
     def obstacle(self, model: str, privacy: Privacy, num_bytes: int = 0) -> str | None:
         """Say why it is not to be asked; None where it is. `num_bytes`: of the prompt."""
         card = self.upstream.card
-        if _REACH[card.privacy] > _REACH[privacy]:
-            return f"the request may not go further than '{privacy}'"
-        if not any(known.name == model for known in card.models):
-            return f"it does not have {model}"
+        if (lasting := self._lasting_obstacle(model, privacy)) is not None:
+            return lasting
         if card.context_length is not None and num_bytes > _TOKEN_BYTES * card.context_length:
             return (
                 f"a prompt of {num_bytes} bytes is more than the {card.context_length} tokens that it takes"
@@ -107,8 +105,15 @@ class Server:
 
     def could(self, model: str, privacy: Privacy) -> bool:
         """Whether it has a model, and may be asked."""
+        return self._lasting_obstacle(model, privacy) is None
+
+    def _lasting_obstacle(self, model: str, privacy: Privacy) -> str | None:
         card = self.upstream.card
-        return _REACH[card.privacy] <= _REACH[privacy] and any(known.name == model for known in card.models)
+        if _REACH[card.privacy] > _REACH[privacy]:
+            return f"the request may not go further than '{privacy}'"
+        if not any(known.name == model for known in card.models):
+            return f"it does not have {model}"
+        return None
 
     def trouble(self) -> MeshError | None:
         """Why it is left alone at this moment, without what it said, for that was said to somebody else."""

@@ -25,7 +25,7 @@ from mesh.logic.standby import standbys
 from mesh.roles.order import Outcome
 from mesh.roles.survey import Survey
 from mesh.spec import ModelSpec
-from mesh.types import Digest, NodeId, Plan, Precision
+from mesh.types import Digest, NodeId, Plan, Precision, Standby
 
 Recall = Callable[[tuple[int, ...], Callable[[Plan], Plan | None]], Reuse | None]
 """Finds the session that a prompt begins like; see `mesh.roles.answers.Answers.reuse`."""
@@ -53,6 +53,8 @@ class FirstRoute:
     """The session that it begins like; the plan is then that one's."""
     taken_over: Plan | None = None
     """The route that it has had at another gateway."""
+    only: NodeId | None = None
+    """The one node that may have anything of it; None: all may."""
     decision: Decision | None = None
     """Why it is this one; None for one that was taken over."""
     crowds: Mapping[NodeId, int] | None = None
@@ -70,8 +72,8 @@ class Planner:
         self._recall = recall
         self._planning = planning
         self._precision = precision
-        self._current: dict[tuple[Digest, Privacy], Plan] = {}
-        """The routes by which answers went last."""
+        self._current: dict[tuple[Digest, NodeId | None], Plan] = {}
+        """The routes by which answers went last, by model and the one node that they might use."""
         self._num_tokens = RunningMean()
 
     def demand(self, spec: ModelSpec, needed: int, begun: Plan | None = None) -> Demand:
@@ -82,41 +84,51 @@ class Planner:
         context = planned_context(needed, self._planning.context_step, spec.context_length)
         return Demand(spec, self._precision, begun.context if begun else context)
 
-    def begin(self, demand: Demand, prompt: tuple[int, ...], wish: Wish) -> FirstRoute:
-        """Return the route of a new answer; raise InsufficientMemory where it has no room."""
-        first = self.decide(demand, prompt, wish)
-        self._current[demand.spec.digest, wish.privacy] = first.plan
-        return first
-
     def decide(self, demand: Demand, prompt: tuple[int, ...], wish: Wish) -> FirstRoute:
-        """Return the route that a new answer would have now; raises as `begin`."""
-        strict = self._allowed(self._survey.for_plans(demand.spec.ref), wish)
+        """Return the route that a new answer has best; raise InsufficientMemory where it has no room."""
+        only = self._only(wish.privacy)
+        strict = self._survey.for_plans(demand.spec.ref, only=only)
         reuse = self._recall(prompt, lambda known: route_like(known, demand, strict))
-        candidates, found = self._ways(demand, self._asked(demand, prompt, wish, reuse), wish)
+        known = [Known(reuse.plan, reuse.shared)] if reuse else []
+        current = self._current.get((demand.spec.digest, only))
+        if current and (like := route_like(current, demand, strict)):
+            known.append(Known(like))
+        work = Work(len(prompt), self.expected_tokens(wish))
+        asked = Asked(work, self._own, tuple(known), self._planning.aim)
+        candidates, found = self._ways(demand, asked, strict, only)
         best = found[0]
         names = {candidate.node.name for candidate in candidates}
-        passed_over = [one for one in self._passed_over(demand, wish) if one[0] not in names]
-        excluded = [*obstacles(demand, candidates), *passed_over]
+        passed_over = self._survey.passed_over(demand.spec.ref, only)
+        excluded = [*obstacles(demand, candidates), *(one for one in passed_over if one[0] not in names)]
         shown = [way.option for way in found]
         return FirstRoute(
             demand,
-            plan=self._with_standbys(best.plan, demand, wish),
+            plan=self._with_standbys(best.plan, demand, only),
             reuse=reuse if best.num_known else None,
+            only=only,
             decision=replace(
                 decision(demand, wish.privacy, len(prompt), shown, excluded), notes=doubts(candidates)
             ),
             crowds={candidate.node.node_id: candidate.num_sessions for candidate in candidates},
         )
 
-    def take_over(self, demand: Demand, begun: Plan) -> FirstRoute:
+    def took(self, first: FirstRoute) -> None:
+        """An answer goes by this route: it stands for those that come."""
+        self._current[first.demand.spec.digest, first.only] = first.plan
+
+    def take_over(self, demand: Demand, begun: Plan, privacy: Privacy = Privacy.MESH) -> FirstRoute:
         """Return the route of another gateway's answer, without the nodes that are gone."""
-        candidates = self._survey.for_recovery(begun.model, lambda _: 0)
+        only = self._only(privacy)
+        candidates = self._survey.for_recovery(begun.model, only=only)
         try:
             # Their gateway is gone: who is in doubt at this moment most likely is that one.
             mended = mend(demand, begun, candidates, self._survey.suspects())
         except CapacityLost:
             mended = self._trusted(begun)  # whoever drives it waits for a device to come back
-        return FirstRoute(demand, mended, taken_over=begun)
+        return FirstRoute(demand, mended, taken_over=begun, only=only)
+
+    def _only(self, privacy: Privacy) -> NodeId | None:
+        return self._own if privacy is Privacy.DEVICE else None
 
     def _trusted(self, begun: Plan) -> Plan:
         """Return another gateway's route; raise CapacityLost where it needs a device that is distrusted."""
@@ -132,7 +144,7 @@ class Planner:
         if first.crowds is None or outcome.recoveries or not is_telling:
             return
         demand, crowds = first.demand, first.crowds
-        now = self._survey.for_recovery(demand.spec.ref, lambda _: 0)
+        now = self._survey.for_recovery(demand.spec.ref)
         then = [replace(c, num_sessions=crowds.get(c.node.node_id, c.num_sessions)) for c in now]
         figures = costs(demand, then, self._own)
         nodes = {candidate.node.node_id for candidate in then}
@@ -145,55 +157,35 @@ class Planner:
         usual = round(self._num_tokens.seconds) or _USUAL_TOKENS
         return max(1, min(usual, wish.max_tokens or usual))
 
-    def _asked(self, demand: Demand, prompt: tuple[int, ...], wish: Wish, reuse: Reuse | None) -> Asked:
-        work = Work(len(prompt), self.expected_tokens(wish))
-        known = [Known(reuse.plan, reuse.shared)] if reuse else []
-        current = self._current.get((demand.spec.digest, wish.privacy))
-        like = current and route_like(
-            current, demand, self._allowed(self._survey.for_plans(current.model), wish)
-        )
-        if like:
-            known.append(Known(like))
-        return Asked(work, self._own, tuple(known), self._planning.aim)
-
-    def _ways(self, demand: Demand, asked: Asked, wish: Wish) -> tuple[list[Candidate], tuple[Way, ...]]:
+    def _ways(
+        self, demand: Demand, asked: Asked, strict: list[Candidate], only: NodeId | None
+    ) -> tuple[list[Candidate], tuple[Way, ...]]:
         """The ways among the devices that should be used; where they have no room, among all that can be."""
         failure: InsufficientMemory | None = None
-        for tier in self._tiers(demand):
-            candidates = self._allowed(tier, wish)
+        for candidates in self._tiers(demand, strict, only):
             try:
                 return candidates, ways(demand, candidates, asked)
             except InsufficientMemory as error:
                 failure = error
         beside = list(self._survey.unsteady())
-        if wish.privacy is Privacy.DEVICE:
+        if only is not None:
             beside.append("its privacy is 'device', so no other device may help")
         raise InsufficientMemory("; ".join([str(failure), *beside]))
 
-    def _tiers(self, demand: Demand) -> Iterator[list[Candidate]]:
+    def _tiers(
+        self, demand: Demand, strict: list[Candidate], only: NodeId | None
+    ) -> Iterator[list[Candidate]]:
         """Those that a plan should use; those too that should rest; and those that are late at this moment.
 
         Not those that come and go.
         """
         model = demand.spec.ref
-        yield self._survey.for_plans(model)
-        yield self._survey.for_plans(model, is_strict=False)
-        yield self._survey.for_plans(model, is_strict=False, with_late=True)
+        yield strict
+        yield self._survey.for_plans(model, is_strict=False, only=only)
+        yield self._survey.for_plans(model, is_strict=False, with_late=True, only=only)
 
-    def _allowed(self, candidates: list[Candidate], wish: Wish) -> list[Candidate]:
-        if wish.privacy is not Privacy.DEVICE:
-            return candidates
-        return [candidate for candidate in candidates if candidate.node.node_id == self._own]
-
-    def _passed_over(self, demand: Demand, wish: Wish) -> list[tuple[str, str]]:
-        found = self._survey.passed_over(demand.spec.ref)
-        if wish.privacy is Privacy.DEVICE:
-            others = (c for c in self._survey.for_plans(demand.spec.ref) if c.node.node_id != self._own)
-            found += [(c.node.name, "the request may not leave the device that was asked") for c in others]
-        return found
-
-    def _with_standbys(self, placed: Plan, demand: Demand, wish: Wish) -> Plan:
-        if wish.privacy is Privacy.DEVICE:
+    def _with_standbys(self, placed: Plan, demand: Demand, only: NodeId | None) -> Plan:
+        if only is not None or self._planning.standby is Standby.NONE:
             return placed
         candidates = self._survey.for_plans(placed.model, is_strict=False)
         return replace(placed, standbys=standbys(demand, placed, candidates, self._planning.standby))

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 from mesh.errors import CapacityLost, MeshError, StageLost
+from mesh.logic.capacity import Candidate
 from mesh.logic.detour import Detour
 from mesh.logic.interruption import Blame, Interruption
 from mesh.messages import SessionFailed
@@ -112,8 +113,7 @@ class Routes:
 
         Raises CapacityLost where there is none.
         """
-        candidates = self._order.allowed(self._survey.for_recovery(self.plan.model, self._blame.doubts))
-        return self._detour.beside(candidates, leaving, refused)
+        return self._detour.beside(self._candidates(), leaving, refused)
 
     def leaving(self) -> tuple[NodeId, ...]:
         """Nodes of the route that are about to leave."""
@@ -163,15 +163,19 @@ class Routes:
 
     def _mend(self) -> Plan:
         """Do without those that are about to leave; where that cannot be, with them."""
-        survey, doubts, model = self._survey, self._blame.doubts, self.plan.model
-        staying = self._order.allowed(survey.for_recovery(model, doubts))
+        staying = self._candidates()
         try:
             return self._detour.next(staying, now_s())
         except CapacityLost:
-            everybody = self._order.allowed(survey.for_recovery(model, doubts, with_leaving=True))
+            everybody = self._candidates(with_leaving=True)
             if len(everybody) == len(staying):
                 raise
             return self._detour.next(everybody, now_s())
+
+    def _candidates(self, *, with_leaving: bool = False) -> list[Candidate]:
+        return self._survey.for_recovery(
+            self.plan.model, self._blame.doubts, with_leaving=with_leaving, only=self._order.only
+        )
 
     def _blame_slow(self, node: NodeRecord) -> None:
         self._survey.mistrust(node.node_id)

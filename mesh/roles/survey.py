@@ -48,27 +48,38 @@ class Survey:
         self._mistrusted_s[node_id] = now_s()
 
     def for_plans(
-        self, model: ModelRef, *, is_strict: bool = True, with_late: bool = False
+        self,
+        model: ModelRef,
+        *,
+        is_strict: bool = True,
+        with_late: bool = False,
+        only: NodeId | None = None,
     ) -> list[Candidate]:
         """Those that a new plan may use; unless it is strict, also those that should rest.
 
         Those that are late at this moment are most likely there, but may be about to be declared lost.
+        `only`: the one node that may be used; None: all may.
         """
         return [
             self._candidate(device)
-            for device in self._fit(model)
+            for device in self._fit(model, only)
             if (with_late or device.state is NodeState.ALIVE)
             and device.kept_out is None
             and not (is_strict and self._should_rest(device))
         ]
 
     def for_recovery(
-        self, model: ModelRef, doubts: Callable[[NodeId], int], *, with_leaving: bool = False
+        self,
+        model: ModelRef,
+        doubts: Callable[[NodeId], int] = lambda _: 0,
+        *,
+        with_leaving: bool = False,
+        only: NodeId | None = None,
     ) -> list[Candidate]:
         """Those that an answer under way may use: it keeps what it has, and doubtful nodes come last."""
         return [
             self._candidate(device, doubts(device.record.node_id) + self._general_doubts(device))
-            for device in self._fit(model)
+            for device in self._fit(model, only)
             if with_leaving or _stays(device)
         ]
 
@@ -77,12 +88,12 @@ class Survey:
         if change.after is NodeState.JOINED:
             self.corrections.forget(change.record.node_id)
 
-    def passed_over(self, model: ModelRef) -> list[tuple[str, str]]:
+    def passed_over(self, model: ModelRef, only: NodeId | None = None) -> list[tuple[str, str]]:
         """Name the devices that `for_plans` leaves out, with the reason of each."""
-        reasons = [(device.record.name, self._obstacle(device, model)) for device in self._roster.devices()]
+        reasons = [(d.record.name, self._obstacle(d, model, only)) for d in self._roster.devices()]
         return [(name, reason) for name, reason in reasons if reason is not None]
 
-    def _obstacle(self, device: Device, model: ModelRef) -> str | None:
+    def _obstacle(self, device: Device, model: ModelRef, only: NodeId | None) -> str | None:
         status = device.status
         if device.state is not NodeState.ALIVE or status is None:
             return f"it is {device.state}"
@@ -94,7 +105,11 @@ class Survey:
             return f"others should take over from it: {status.leaving}"
         if device.kept_out is not None:
             return device.kept_out
-        return "it did not do its work" if self._is_mistrusted(device.record.node_id) else None
+        if self._is_mistrusted(device.record.node_id):
+            return "it did not do its work"
+        if not _is_allowed(device, only):
+            return "the request may not leave the device that was asked"
+        return None
 
     def unsteady(self) -> tuple[str, ...]:
         """Name the nodes that are kept out of plans because they come and go, each with what it did."""
@@ -127,11 +142,12 @@ class Survey:
         devices = (d for d in self._roster.devices() if d.record.node_id == node_id)
         return any(device.state is NodeState.ALIVE for device in devices)
 
-    def _fit(self, model: ModelRef) -> list[Device]:
+    def _fit(self, model: ModelRef, only: NodeId | None = None) -> list[Device]:
         return [
             device
             for device in self._roster.devices()
-            if device.state in _PRESENT
+            if _is_allowed(device, only)
+            and device.state in _PRESENT
             and device.status is not None
             and model in device.status.models
             and not self.distrusts(device.record)
@@ -169,6 +185,10 @@ class Survey:
     def _is_mistrusted(self, node_id: NodeId) -> bool:
         since_s = self._mistrusted_s.get(node_id)
         return since_s is not None and now_s() - since_s < _MISTRUST_S
+
+
+def _is_allowed(device: Device, only: NodeId | None) -> bool:
+    return only is None or device.record.node_id == only
 
 
 def _stays(device: Device) -> bool:

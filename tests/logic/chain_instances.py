@@ -9,7 +9,7 @@ from math import inf
 
 import highspy
 
-from mesh.logic.chains import Seat, Ways
+from mesh.logic.chains import Delays, Seat
 
 Instance = tuple[list[Seat], list[list[float]], int]
 
@@ -41,7 +41,7 @@ def _seat(rng: random.Random, num_layers: int, most: int) -> Seat:
     )
 
 
-def tried_out(seats: Sequence[Seat], ways: Ways, num_layers: int) -> float:
+def tried_out(seats: Sequence[Seat], ways: Delays, num_layers: int) -> float:
     """The least seconds of all chains, each looked at; infinite where there is none."""
     least = inf
     for count in range(1, min(len(seats), num_layers) + 1):
@@ -65,7 +65,7 @@ def _cuts(seats: Sequence[Seat], start: int, num_layers: int) -> float:
     )
 
 
-def solved(seats: Sequence[Seat], ways: Ways, num_layers: int) -> float:
+def solved(seats: Sequence[Seat], ways: Delays, num_layers: int) -> float:
     """The least seconds by an integer program over spans and the ways between them; infinite where none."""
     model = highspy.Highs()  # type: ignore[no-untyped-call]
     model.silent()

@@ -175,6 +175,8 @@ def test_the_context_is_needed_to_its_last_position_and_no_further() -> None:
     assert needed_context(6, 4, 10) == 10
     with pytest.raises(ContextExceeded, match=r"of 7 tokens and an answer of up to 4 make 11, .* is 10"):
         needed_context(7, 4, 10)
+    with pytest.raises(ContextExceeded, match="11 tokens are more than the model's context"):
+        needed_context(0, 11, 10)
 
 
 @pytest.mark.parametrize("max_tokens", [0, -1])

@@ -35,6 +35,15 @@ def tight(data_dir: Path) -> Iterator[Agents]:
     yield from home_of(data_dir, "62MB")
 
 
+@pytest.fixture(autouse=True)
+def _all_awake(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that fails leaves nobody frozen for the next one."""
+    yield
+    for home in {"roomy", "tight"} & set(request.fixturenames):
+        for name in NAMES:
+            request.getfixturevalue(home).signal(name, signal.SIGCONT)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(roomy: Agents) -> Summary:
     """The answer when nobody freezes."""
