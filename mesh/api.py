@@ -38,6 +38,8 @@ async def connect(
     for `wait_s` seconds in all. Raises NoDevices when nobody is found, PeerUnreachable when none of several
     answers, or what is wrong with the node that was found.
 
+    What may not leave this device (privacy `device`) is asked of a node on it, or of one that `peer` names.
+
     Where the node that is asked is lost in mid-answer, the answer goes on at another: one that it has named,
     one of `peer`, or one that is discovered in the same way.
     """
@@ -47,7 +49,9 @@ async def connect(
 
     reached = await first_reached(given or (discovery,))
     await reached.link.close()
-    yield Client(reached.record, reached.open, random.Random(), search.visit_node, (*given, discovery))
+    client = Client(reached.record, reached.open, random.Random(), search.visit_node, (*given, discovery))
+    client.is_elsewhere = search.went_out  # with a `peer`, nothing was discovered
+    yield client
 
 
 def _texts(peer: str | Sequence[str] | None) -> Sequence[str]:
@@ -62,6 +66,8 @@ class _Search:
         self._transport = transport
         self._wait_s = wait_s
         self._failure: MeshError | None = None
+        self.went_out = False
+        """Whether what was discovered last was not found on this machine."""
 
     def way(self, address: Address) -> Way:
         """Return the way to a node at an address."""
@@ -79,6 +85,7 @@ class _Search:
         """Reach the first node that is discovered and answers, and is none of those."""
         self._failure = None
         for loopback_only, share in ((True, _LOOPBACK_SHARE), (False, 1 - _LOOPBACK_SHARE)):
+            self.went_out = not loopback_only
             with suppress(TimeoutError, OSError):  # OSError: this machine is on no network
                 async with asyncio.timeout(self._wait_s * share):
                     return await self._discover(ZeroconfDiscovery(loopback_only=loopback_only), unwanted)

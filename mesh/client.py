@@ -15,7 +15,13 @@ from typing import TypedDict, Unpack
 
 from mesh.conversation import Conversation, Patience, asking, reply
 from mesh.decision import Decision, Explanation, Privacy
-from mesh.errors import BadSetting, InsufficientMemory, InternalError, UnknownDevice
+from mesh.errors import (
+    BadSetting,
+    InsufficientMemory,
+    InternalError,
+    NoDevices,
+    UnknownDevice,
+)
 from mesh.gateways import Gateways, Open, OpenNode, Way
 from mesh.link import Link
 from mesh.logic.account import Account
@@ -172,6 +178,10 @@ class Client:
     ) -> None:
         self._gateways = Gateways(gateway, opened, open_node, ways)
         self._rng = rng
+        self._staying = Gateways(gateway, opened)
+        """For what may not leave the node that the caller knows of."""
+        self.is_elsewhere = False
+        """Whether the gateway was only discovered, and not on this device."""
 
     @property
     def gateway(self) -> NodeRecord:
@@ -183,11 +193,14 @@ class Client:
 
         Nothing is sent until the answer is iterated. Iterating raises what the mesh could not do, as a
         MeshError, after every piece that it could; an answer never just stops. Raises BadSetting for an
-        option that makes no sense.
+        option that makes no sense, and NoDevices where the request may not leave this device and no node of
+        the mesh was found on it.
         """
         if unknown := sorted(options.keys() - ChatOptions.__annotations__.keys()):
             raise BadSetting(f"chat has no option '{unknown[0]}'")
         messages = _messages(prompt)
+        privacy = Privacy.parse(options.get("privacy", Privacy.MESH))
+        gateways = self._gateways_for(privacy)
         deadline_s = options.get("deadline_s")
         if deadline_s is not None and not deadline_s >= 0:  # written so that NaN is refused
             raise BadSetting(f"deadline_s is {deadline_s}; it must be 0 or more")
@@ -206,14 +219,14 @@ class Client:
             max_tokens=options.get("max_tokens", DEFAULT_MAX_TOKENS),
             sampling=sampling,
             deadline_s=deadline_s,
-            privacy=Privacy.parse(options.get("privacy", Privacy.MESH)),
+            privacy=privacy,
             skill=options.get("skill"),
         )
-        return Answer(request, self._gateways)
+        return Answer(request, gateways)
 
     async def devices(self) -> tuple[Device, ...]:
         """The devices of the mesh as the gateway sees them, by name."""
-        async with asking(self._open, DevicesRequest(_REQUEST_ID)) as link:
+        async with asking(partial(_open, self._gateways), DevicesRequest(_REQUEST_ID)) as link:
             match await reply(link, Patience.usual()):
                 case DevicesReply(_, devices):
                     return devices
@@ -246,7 +259,8 @@ class Client:
             privacy=asked.privacy,
             skill=asked.skill,
         )
-        async with asking(self._open, request) as link:
+        gateways = self._gateways_for(asked.privacy)
+        async with asking(partial(_open, gateways), request) as link:
             match await reply(link, Patience.usual()):
                 case PlanReply(_, plan, decision):
                     return Explanation(decision, plan)
@@ -269,8 +283,20 @@ class Client:
                 case unexpected:
                     raise _surprise(unexpected)
 
-    async def _open(self) -> Link:
-        return (await self._gateways.open()).link
+    def _gateways_for(self, privacy: Privacy) -> Gateways:
+        """Who may be asked; raises NoDevices where what may not leave this device would have to."""
+        if privacy is not Privacy.DEVICE:
+            return self._gateways
+        if self.is_elsewhere:
+            raise NoDevices(
+                "no node of the mesh was found on this device, and privacy 'device' lets nothing leave it; "
+                "start one with `mesh up`, or name the one that may be asked with --peer HOST:PORT"
+            )
+        return self._staying
+
+
+async def _open(gateways: Gateways) -> Link:
+    return (await gateways.open()).link
 
 
 def named_device(name: str, devices: Sequence[Device]) -> NodeRecord:

@@ -77,6 +77,7 @@ def output_failed(program: str, error: BaseException) -> int | None:
 
 
 def complain(program: str, message: str, code: int) -> int:
-    """Print one line on standard error; return the code."""
-    click.echo(f"{program}: {' '.join(message.split())}", err=True)
+    """Print one line on standard error, without what would steer the terminal; return the code."""
+    line = "".join(filter(str.isprintable, " ".join(message.split())))
+    click.echo(f"{program}: {line}", err=True)
     return code

@@ -362,6 +362,8 @@ class NodeStatus:
     """What it has measured of the ways to others, the nearest first. Of each pair only one measures."""
     condition: Condition | None = None
     """Battery, heat and the like, the battery in steps of a twentieth; None where nothing is known of it."""
+    is_closed: bool = False
+    """Whether it takes nothing new even where nobody else can."""
 
 
 @dataclass(frozen=True, slots=True)

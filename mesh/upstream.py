@@ -9,14 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import NoReturn
 from urllib.parse import urlsplit
 
 from mesh.decision import Privacy
-from mesh.errors import BadSetting, UnknownModel
+from mesh.errors import BadRequest, BadSetting, MeshError, UnknownModel, UpstreamRefused
 from mesh.types import ChatMessage, Sampling
 
+A_BASE_URL = "a URL such as http://192.168.1.5:8080/v1"
+"""What the address of a server must be, to be told to its owner."""
+
+USUAL_SILENCE_S = 30.0
+"""As long as a server may be silent whose owner says nothing of it."""
+
+_CHAT_PATH = "/chat/completions"
 _HIDDEN = "[hidden]"
 _TELLING_CHARACTERS = 6
 """A run of the key that long is not shown: shorter ones are found in ordinary words."""
@@ -93,6 +100,8 @@ class UpstreamCard:
     """What to expect of it until it was measured."""
     first_token_s: float | None = None
     """Seconds to the first token, to expect until it was measured."""
+    silence_s: float = USUAL_SILENCE_S
+    """Seconds without a word, before the first token or between two, after which it is taken for broken."""
 
     def __post_init__(self) -> None:
         names = [model.name for model in self.models]
@@ -131,11 +140,8 @@ class UpstreamSettings:
     dialect: Dialect = Dialect()
 
     def __post_init__(self) -> None:
-        if not _is_base_url(self.address):
-            raise BadSetting(
-                "the address of a server is a URL such as http://192.168.1.5:8080/v1, "
-                "without user, password, query or a slash at its end"
-            )
+        if (fault := _fault_of(self.address)) is not None:
+            raise BadSetting(fault)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,13 +203,70 @@ class UpstreamEnd:
 UpstreamPiece = UpstreamText | UpstreamReasoning | UpstreamEnd
 
 
-def _is_base_url(text: str) -> bool:
-    if not text.isprintable() or " " in text or text.endswith("/"):
+class Concern(Enum):
+    """What an error says something about."""
+
+    QUESTION = auto()
+    """Only what was asked: it is too long, or has a field that the server does not take."""
+    MODEL = auto()
+    """Whatever that model is asked."""
+    SERVER = auto()
+    """Whatever the server is asked: a wrong key, a redirect, nobody there."""
+
+
+def refused(text: str, concern: Concern) -> UpstreamRefused:
+    """Return a refusal that `concern_of` tells the concern of; it is in the cause, which does not travel."""
+    error = UpstreamRefused(text)
+    match concern:
+        case Concern.QUESTION:
+            error.__cause__ = BadRequest(text)
+        case Concern.MODEL:
+            error.__cause__ = UnknownModel(text)
+        case Concern.SERVER:
+            pass
+    return error
+
+
+def concern_of(error: MeshError) -> Concern:
+    """What an error of a server concerns; the server, unless it is a refusal that says otherwise."""
+    if not isinstance(error, UpstreamRefused):
+        return Concern.SERVER
+    match error.__cause__:
+        case UnknownModel():
+            return Concern.MODEL
+        case BadRequest():
+            return Concern.QUESTION
+        case _:
+            return Concern.SERVER
+
+
+def _fault_of(address: str) -> str | None:
+    """Say what is wrong with an address, without a text that might be a key; None where it is a good one."""
+    if not _is_bare_url(address):
+        return f"an address is {A_BASE_URL}, without user, password or query"
+    if (port := _wrong_port(address)) is not None:
+        return f"{port} is no port; write a number from 1 to 65535, as in http://192.168.1.5:8080/v1"
+    base = address.rstrip("/")
+    if base.endswith(_CHAT_PATH):
+        return f"{_CHAT_PATH} is put behind the address, so leave it out: {base.removesuffix(_CHAT_PATH)}"
+    return None if base == address else "an address has no slash at its end"
+
+
+def _is_bare_url(text: str) -> bool:
+    if not text.isprintable() or any(mark in text for mark in " @?#\\"):
         return False
     try:
         parts = urlsplit(text)
-        _ = parts.port  # raises for one that is none
     except ValueError:
         return False
-    is_bare = not any(mark in text for mark in "@?#\\")
-    return is_bare and parts.scheme in ("http", "https") and bool(parts.hostname)
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def _wrong_port(address: str) -> str | None:
+    """Return what stands for a port and is none; a text that is no number is not shown."""
+    parts = urlsplit(address)
+    try:
+        return "'0'" if parts.port == 0 else None
+    except ValueError:
+        port = parts.netloc.rpartition(":")[2]
+        return f"'{port[:20]}'" if port.isdigit() else "what stands behind the last colon"

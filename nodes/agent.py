@@ -28,7 +28,7 @@ from mesh.ports import Listener, Upstream
 from mesh.roles.node import Node, NodeSettings, Ports
 from mesh.store.shelf import ModelStore
 from mesh.types import Address, Aim, DeviceClass, NodeRecord, Standby
-from mesh.upstream import UpstreamSettings
+from mesh.upstream import UpstreamCard, UpstreamSettings
 from nodes.bench_device import Choice
 from nodes.identity import Identity, claim_identity
 from nodes.memory_size import format_memory_size
@@ -76,8 +76,8 @@ class AgentOptions:
 class Announcements:
     """Whom to tell how far the agent is."""
 
-    started: Callable[[NodeRecord], None]
-    """The node can be dialled."""
+    started: Callable[[NodeRecord, Sequence[UpstreamCard]], None]
+    """The node can be dialled; with the servers outside the mesh that it may ask."""
     handing_over: Callable[[], None]
     """It was told to stop, and leaves when others have taken over."""
 
@@ -104,7 +104,7 @@ async def run_agent(options: AgentOptions, announce: Announcements) -> None:
             async with _attached(upstreams) as servers:
                 ports = Ports(GrpcTransport(), discovery, compute, library, conditions, speedometer, servers)
                 node = Node(record, listener, ports, _settings(options))
-                announce.started(record)
+                announce.started(record, [server.card for server in servers])
                 async with stopping(node, announce.handing_over, until_eof=options.until_eof):
                     await node.run()
 

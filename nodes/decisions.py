@@ -6,24 +6,42 @@ Owns the names of the JSON fields, which are stable. Must not know how anything 
 from __future__ import annotations
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
-from mesh.decision import Decision, Explanation, Option, Prediction
-from nodes.present import plan_json, plan_line, plan_table, print_json, print_table
+from mesh.decision import Decision, Explanation, Option, OptionKind, Prediction
+from mesh.logic.explaining import seconds
+from mesh.types import Plan
+from nodes.present import cell, plan_json, plan_line, plan_table, print_json, print_table
+from nodes.terminal import in_one_line
+
+_NO_PLAN: dict[str, object] = {
+    "model": None,
+    "precision": None,
+    "context": None,
+    "stages": [],
+    "standbys": [],
+}
 
 
 def print_explanation(explanation: Explanation, *, as_json: bool) -> None:
     """Print how a request would be answered, and why."""
-    plan, decision = explanation.plan, explanation.decision
+    plan, decision = _followed(explanation), explanation.decision
     if as_json:
-        print_json({**(plan_json(plan) if plan else {}), "decision": decision_json(decision)})
+        placed = plan_json(plan) if plan else _NO_PLAN
+        print_json({**placed, "model": decision.model, "decision": decision_json(decision)})
         return
-    click.echo("\n".join([decision.reason, *decision.notes]))
+    click.echo("\n".join(map(in_one_line, (decision.reason, *decision.notes))))
     if plan is not None:
         click.echo(plan_line(plan))
         print_table(plan_table(plan))
     print_table(options_table(decision))
+
+
+def _followed(explanation: Explanation) -> Plan | None:
+    """The mesh's plan where the mesh answers; None where a server does, or nobody."""
+    chosen = explanation.decision.chosen
+    is_mesh = chosen is not None and chosen.kind is not OptionKind.UPSTREAM
+    return explanation.plan if is_mesh else None
 
 
 def decision_json(decision: Decision) -> dict[str, object]:
@@ -69,9 +87,7 @@ def options_table(decision: Decision) -> Table:
     table = Table("way", "first token", "tokens/s", "all in", "what is in the way")
     for option in decision.options:
         style = "bold" if option is decision.chosen else "dim" if option.excluded else ""
-        table.add_row(
-            escape(option.name), *_figures(option.prediction), escape(_in_the_way(option)), style=style
-        )
+        table.add_row(cell(option.name), *_figures(option.prediction), cell(_in_the_way(option)), style=style)
     return table
 
 
@@ -85,4 +101,4 @@ def _figures(prediction: Prediction | None) -> tuple[str, str, str]:
     if prediction is None:
         return "", "", ""
     rate = 1 / prediction.token_s if prediction.token_s > 0 else 0.0
-    return f"{prediction.first_token_s:.2f} s", f"{rate:.1f}", f"{prediction.last_token_s:.1f} s"
+    return f"{seconds(prediction.first_token_s, 2)} s", f"{rate:.1f}", f"{seconds(prediction.last_token_s)} s"

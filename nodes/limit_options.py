@@ -66,7 +66,7 @@ def limit_options(command: Callable[..., object]) -> Callable[..., object]:
     ) -> object:
         if ignore_conditions:
             is_given = {"--battery-floor": battery_floor is not None, "--rest": bool(rest)}
-            _check_none(is_given | {"--metered yes": metered is Metering.YES})
+            _check_none(is_given | {f"--metered {metered}": metered is not Metering.AUTO})
         limits = OwnerLimits(
             heeds_conditions=not ignore_conditions,
             readiness=DEFAULT_LIMITS if battery_floor is None else ReadinessLimits.above(battery_floor),

@@ -18,6 +18,7 @@ import click
 import platformdirs
 
 import mesh
+from mesh.card import Skill
 from mesh.client import DEFAULT_MAX_TOKENS, ChatOptions, Client
 from mesh.config import DEFAULT_MESH
 from mesh.decision import Privacy
@@ -235,7 +236,11 @@ def answer_options(command: Callable[..., object]) -> Callable[..., object]:
         click.option(
             "--model", help="Which model; 'auto': the best that is there [default: the first of the node]."
         ),
-        click.option("--skill", help="What it is to be good at, where none is named: chat, math, code, ..."),
+        click.option(
+            "--skill",
+            type=click.Choice([skill.value for skill in Skill]),
+            help="What it is to be good at, where none is named.",
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from mesh.types import (
     Device,
+    FinishReason,
     NodeState,
     Plan,
     PlannedStage,
@@ -25,6 +26,7 @@ from mesh.types import (
     Summary,
 )
 from nodes.memory_size import format_memory_size
+from nodes.terminal import escaped_json, in_one_line
 
 Json = Mapping[str, object] | Sequence[Mapping[str, object]]
 
@@ -36,16 +38,23 @@ _STATE_STYLES = {
     NodeState.LOST: "red",
     NodeState.LEFT: "dim",
 }
+_ENDS = {FinishReason.LENGTH: "cut at --max-tokens", FinishReason.FILTERED: "filtered"}
+"""What is said of an answer that its model did not end."""
 
 
 def print_json(value: Json) -> None:
     """Print one JSON value on standard output."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(escaped_json(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 def print_table(table: Table) -> None:
     """Print a table on standard output."""
     Console().print(table)
+
+
+def cell(text: str) -> str:
+    """What another device tells, as it may stand in a table: neither markup nor controls mean anything."""
+    return escape(in_one_line(text))
 
 
 def device_json(device: Device) -> dict[str, object]:
@@ -148,15 +157,15 @@ def devices_table(devices: Sequence[Device]) -> Table:
     for device in devices:
         status, speed = device.status, _speed(device)
         table.add_row(
-            escape(device.record.name),
+            cell(device.record.name),
             device.record.device_class,
             _state_cell(device),
             format_memory_size(status.memory_bytes) if status else "",
             format_memory_size(status.used_bytes) if status and status.used_bytes else "",
             f"{speed.decode_tokens_per_s:.0f}" if speed else "",
             ", ".join(str(stage.key.span) for stage in status.stages) if status else "",
-            str(device.record.address),
-            device.record.node_id[:6],
+            cell(str(device.record.address)),
+            cell(device.record.node_id[:6]),
         )
     return table
 
@@ -180,7 +189,7 @@ def remarks(devices: Sequence[Device]) -> list[str]:
             lines.append(f"{device.record.name} is kept out of plans: {device.kept_out}")
         if device.status and device.status.speed is not None and _speed(device) is None:
             lines.append(f"{device.record.name} announces figures that are no speeds: they count for nothing")
-    return lines
+    return [in_one_line(line) for line in lines]
 
 
 def plan_json(plan: Plan) -> dict[str, object]:
@@ -208,7 +217,7 @@ def _planned_json(stage: PlannedStage) -> dict[str, object]:
 def plan_line(plan: Plan) -> str:
     """A plan in a line, above its table."""
     kind = "one device" if len(plan.stages) == 1 else f"{len(plan.stages)} devices"
-    return f"{plan.model.name} on {kind}, {plan.precision}, {plan.context} tokens of context"
+    return in_one_line(f"{plan.model.name} on {kind}, {plan.precision}, {plan.context} tokens of context")
 
 
 def plan_table(plan: Plan) -> Table:
@@ -223,7 +232,7 @@ def plan_table(plan: Plan) -> Table:
 
 def _planned_row(stage: PlannedStage, layers: str) -> tuple[str, ...]:
     return (
-        escape(stage.node.name),
+        cell(stage.node.name),
         stage.node.device_class,
         layers,
         format_memory_size(stage.weights_bytes),
@@ -281,18 +290,26 @@ def recovery_line(recovery: Recovery) -> str:
     lost, were = _listed(recovery.lost) or "a connection", "were" if len(recovery.lost) > 1 else "was"
     line = f"{lost} {were} lost: {recovery.stall_s:.2f} s pause"
     go = "go" if len(recovery.replacement) > 1 else "goes"
-    return f"{line}; {_listed(recovery.replacement)} {go} on" if recovery.replacement else line
+    return in_one_line(f"{line}; {_listed(recovery.replacement)} {go} on" if recovery.replacement else line)
 
 
 def _listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
-def answer_line(summary: Summary) -> str:
-    """One line about an answer, for people."""
-    where = " → ".join(f"{share.name} {share.span}" for share in summary.stages)
-    cut = " (cut at --max-tokens)" if summary.reason == "length" else ""
-    return (
-        f"{len(summary.tokens)} tokens{cut}, first after {summary.ttft_s:.2f} s, "
-        f"then {summary.tokens_per_s:.1f} a second; {where}"
-    )
+def answer_line(summary: Summary, server: str | None = None) -> str:
+    """One line about an answer, for people; `server`: who gave it, where no device did.
+
+    A server tells no tokens, so they are not counted there.
+    """
+    devices = " → ".join(f"{share.name} {share.span}" for share in summary.stages)
+    where = devices or (f"the server {server}" if server else "")
+    parts = (_pace(summary), _ENDS.get(summary.reason, ""), where)
+    return in_one_line("; ".join(filter(None, parts)))
+
+
+def _pace(summary: Summary) -> str:
+    is_counted = summary.tokens or summary.stages
+    count = f"{len(summary.tokens)} tokens" if is_counted else ""
+    rate = f"then {summary.tokens_per_s:.1f} a second" if summary.tokens_per_s else ""
+    return ", ".join(filter(None, (count, f"first after {summary.ttft_s:.2f} s", rate)))

@@ -14,9 +14,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from mesh.card import Skill
 from mesh.decision import Privacy
-from mesh.errors import BadSetting
-from mesh.upstream import Dialect, Secret, UpstreamCard, UpstreamModel, UpstreamSettings
+from mesh.errors import BadSetting, UnknownSkill
+from mesh.upstream import (
+    A_BASE_URL,
+    USUAL_SILENCE_S,
+    Dialect,
+    Secret,
+    UpstreamCard,
+    UpstreamModel,
+    UpstreamSettings,
+)
 from nodes.identity import is_device_name
 
 SETTINGS_NAME = "settings.toml"
@@ -40,6 +49,7 @@ _KNOWN_KEYS = (
     "context_length",
     "tokens_per_s",
     "first_token_s",
+    "silence_s",
     "max_tokens_name",
     "leave_out",
 )
@@ -95,11 +105,12 @@ class _Table:
             context_length=self._count("context_length"),
             tokens_per_s=self._number("tokens_per_s", is_zero_allowed=False),
             first_token_s=self._number("first_token_s", is_zero_allowed=True),
+            silence_s=self._number("silence_s", is_zero_allowed=False) or USUAL_SILENCE_S,
         )
         return self._reached(card, self._key(environment))
 
     def _reached(self, card: UpstreamCard, key: Secret | None) -> UpstreamSettings:
-        address = self._text("address").rstrip("/")
+        address = self._text("address", A_BASE_URL).rstrip("/")
         dialect = Dialect(self._limit_name(), self._left_out())
         try:
             return UpstreamSettings(card, address, key, dialect)
@@ -117,10 +128,12 @@ class _Table:
                 )
             self._fail(unknown[:80], f"there is no such key; known are {', '.join(_KNOWN_KEYS)}")
 
-    def _text(self, key: str) -> str:
+    def _text(self, key: str, wanted: str) -> str:
         value = self._content.get(key)
-        if not isinstance(value, str) or not value:
-            self._fail(key, "is missing" if value is None else "must be a text")
+        if value is None or value == "":
+            self._fail(key, f"is {'missing' if value is None else 'empty'}; write {wanted}")
+        if not isinstance(value, str):
+            self._fail(key, f"must be a text; write {wanted}")
         return value
 
     def _texts(self, key: str, value: object, max_characters: int) -> tuple[str, ...]:
@@ -153,11 +166,18 @@ class _Table:
     def _skills(self, models: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
         value = self._content.get("skills", [])
         if not isinstance(value, dict):
-            same = self._texts("skills", value, _MAX_SKILL)
-            return dict.fromkeys(models, same)
+            return dict.fromkeys(models, self._words(value))
         for unknown in sorted(value.keys() - set(models)):
             self._fail("skills", f"'{unknown[:80]}' is none of its models: {', '.join(models)}")
-        return {name: self._texts("skills", value.get(name, []), _MAX_SKILL) for name in models}
+        return {name: self._words(value.get(name, [])) for name in models}
+
+    def _words(self, value: object) -> tuple[str, ...]:
+        """Check a list of skills."""
+        words = self._texts("skills", value, _MAX_SKILL)
+        try:
+            return tuple(Skill.named(word).value for word in words)
+        except UnknownSkill as error:
+            self._fail("skills", str(error))
 
     def _privacy(self) -> Privacy:
         value = self._content.get("privacy", Privacy.CLOUD.value)
@@ -210,7 +230,7 @@ class _Table:
             self._fail(key, f"what it names does not hold a key: {error}")
 
     def _variable(self, environment: Mapping[str, str]) -> str:
-        name = self._text("key_env")
+        name = self._text("key_env", "the name of an environment variable")
         if not _VARIABLE.fullmatch(name):
             self._fail(
                 "key_env", "must be the name of an environment variable, in capitals; not the key itself"
@@ -221,7 +241,7 @@ class _Table:
 
     def _file_content(self) -> str:
         """Read the file of the key; its name is not shown, because it may be the key by mistake."""
-        path = self._path.parent / Path(self._text("key_file")).expanduser()
+        path = self._path.parent / Path(self._text("key_file", "the name of a file")).expanduser()
         try:
             with path.open("rb") as file:
                 return file.read(_MAX_KEY_BYTES).decode("ascii")

@@ -167,3 +167,29 @@ def test_without_a_way_to_other_nodes_that_is_said() -> None:
                 await Client(tv, lambda: mesh.open(tv), random.Random(1)).chat("?").text()
 
     run(main())
+
+
+def test_what_may_not_leave_its_device_is_never_asked_of_another_one() -> None:
+    async def main() -> None:
+        async with a_mesh(phone=QUIET) as mesh:
+            client = mesh.client("tv", ways=[mesh.way("phone")])
+            with pytest.raises(PeerUnreachable, match="nobody answers at"):
+                await client.explain("?", privacy="device")
+            with pytest.raises(PeerUnreachable, match="nobody answers at"):
+                await client.chat("?", privacy="device").text()
+            assert mesh["phone"].asked == []
+
+    run(main())
+
+
+def test_where_no_node_was_found_on_this_device_nothing_private_is_asked() -> None:
+    async def main() -> None:
+        async with a_mesh(tv=QUIET) as mesh:
+            client = mesh.client("tv")
+            client.is_elsewhere = True
+            for ask in (client.chat, client.explain):
+                with pytest.raises(NoDevices, match="no node of the mesh was found on this device"):
+                    await ask("?", privacy="device")  # type: ignore[misc]
+            assert mesh["tv"].asked == []
+
+    run(main())

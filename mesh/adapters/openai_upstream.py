@@ -25,6 +25,7 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import urlsplit
@@ -37,10 +38,10 @@ from mesh.errors import (
     MeshError,
     UpstreamBroken,
     UpstreamBusy,
-    UpstreamRefused,
     UpstreamUnreachable,
 )
 from mesh.upstream import (
+    Concern,
     UpstreamCard,
     UpstreamEnd,
     UpstreamFinish,
@@ -50,6 +51,7 @@ from mesh.upstream import (
     UpstreamSettings,
     UpstreamText,
     UpstreamUsage,
+    refused,
 )
 
 MAX_EVENT_BYTES = 1 << 20
@@ -66,6 +68,13 @@ _SEED_MASK = 2**31 - 1  # the largest that every server takes: some read it into
 _BUSY = (429, 503, 529)
 _OUR_FAULT = range(400, 500)
 _LATER = (408, 425)  # among those: the server was too slow, or does not want it yet
+_CONCERNS = {
+    400: Concern.QUESTION,
+    404: Concern.MODEL,  # or the path; then each model of the server has its turn
+    413: Concern.QUESTION,
+    422: Concern.QUESTION,
+}
+"""What a refusal concerns that is not the whole server."""
 
 _FINISHES = {
     "stop": UpstreamFinish.STOP,
@@ -91,6 +100,8 @@ _BEFORE_SENDING = (
     httpx2.ProxyError,
     httpx2.UnsupportedProtocol,
 )
+_HUNG_UP = re.compile("disconnected|closed connection")  # else a breach of the protocol is no HTTP at all
+_ASK_AGAIN = "(ask again, or look at the server)"
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -136,7 +147,7 @@ class OpenAiUpstream:
     async def models(self) -> tuple[str, ...]:
         """Ask for the list of models; see the port."""
         async with self._asked("GET", "models") as response:
-            with self._faults.mapped():
+            with self._faults.mapped("in mid-answer"):
                 content = await _beginning(response, _MAX_LIST_BYTES)
         try:
             return tuple(model.id for model in msgspec.json.decode(content, type=_ModelList).data)
@@ -186,7 +197,7 @@ class OpenAiUpstream:
 
     async def _events(self, response: httpx2.Response) -> AsyncGenerator[Event]:
         decoder = EventDecoder()
-        with self._faults.mapped():
+        with self._faults.mapped("in mid-answer"):
             async with aclosing(response.aiter_raw()) as chunks:
                 async for chunk in chunks:
                     for event in decoder.feed(chunk):
@@ -299,6 +310,7 @@ class _Answer:
         self.is_done = False
         """Nothing more is to come."""
         self._faults = faults
+        self._has_pieces = False
         self._reason: UpstreamFinish | None = None
         self._usage: UpstreamUsage | None = None
 
@@ -320,7 +332,9 @@ class _Answer:
             raise self._faults.broken("reported an error instead of an answer's end", _message(event.data))
         self._usage = _usage(chunk.usage) or self._usage
         ours = [choice for choice in chunk.choices or () if choice.index == 0]
-        return [piece for choice in ours for piece in self._of(choice)]
+        pieces = [piece for choice in ours for piece in self._of(choice)]
+        self._has_pieces = self._has_pieces or bool(pieces)
+        return pieces
 
     def _of(self, choice: _Choice) -> Iterator[UpstreamPiece]:
         if choice.finish_reason:
@@ -334,9 +348,11 @@ class _Answer:
             yield UpstreamText(delta.content)
 
     def end(self) -> UpstreamEnd:
-        """Return the end; raise UpstreamBroken where the server has not told of it."""
+        """Return the end; raise UpstreamBroken where the server has not told of it, or told nothing else."""
         if not self.is_complete:
             raise self._faults.broken("ended the connection before the answer was complete")
+        if self._reason is None and not self._has_pieces:
+            raise self._faults.broken(f"said nothing, and gave no reason for it {_ASK_AGAIN}")
         return UpstreamEnd(self._reason or UpstreamFinish.STOP, self._usage)
 
 
@@ -366,27 +382,30 @@ class _Faults:
             return busy if seconds is None else busy.until(seconds)
         if response.is_redirect:
             where = response.headers.get("location", "").partition("?")[0]
-            return UpstreamRefused(self._line(f"redirects ({status}), which is not followed", f"to {where}"))
+            text = self._line(f"redirects ({status}), which is not followed", f"to {where}")
+            return refused(text, Concern.SERVER)
         if status in _OUR_FAULT and status not in _LATER:
-            return UpstreamRefused(self._line(f"refused with {status}{_HINTS.get(status, '')}", message))
+            text = self._line(f"refused with {status}{_HINTS.get(status, '')}", message)
+            return refused(text, _CONCERNS.get(status, Concern.SERVER))
         return self.broken(f"failed with {status}", message)
 
-    def of_error(self, error: httpx2.HTTPError) -> MeshError:
-        """What an error of the library means."""
-        why = str(error) or type(error).__name__
+    def of_error(self, error: httpx2.HTTPError, when: str) -> MeshError:
+        """What an error of the library means; its own words are for those who know its parts."""
         if isinstance(error, _BEFORE_SENDING):
-            return self.unreachable(why)
-        return self.broken("broke the connection off", why)
+            return self.unreachable(str(error) or type(error).__name__)
+        if isinstance(error, httpx2.RemoteProtocolError) and not _HUNG_UP.search(str(error)):
+            return self.broken("does not speak HTTP (check its address)")
+        return self.broken(f"broke the connection off {when} {_ASK_AGAIN}")
 
     @contextmanager
-    def mapped(self) -> Iterator[None]:
+    def mapped(self, when: str = "before it answered") -> Iterator[None]:
         """Turn the library's errors into ours."""
         try:
             yield
         except httpx2.HTTPError as error:
-            raise self.of_error(error) from error
+            raise self.of_error(error, when) from error
         except OSError as error:  # of TLS in mid-stream, which the library passes on
-            raise self.broken("broke the connection off", str(error)) from error
+            raise self.broken(f"broke the connection off {when} {_ASK_AGAIN}", str(error)) from error
 
     def _line(self, what: str, message: str) -> str:
         shown = self._shown(message)
@@ -483,8 +502,16 @@ def _retry_after_s(headers: httpx2.Headers) -> float | None:
     value = headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", value):
         return min(float(value), _MAX_RETRY_S)
+    if (until := _date(value)) is None:
+        return None
+    now = _date(headers.get("date", "")) or datetime.now(UTC)
+    return min(max((until - now).total_seconds(), 0.0), _MAX_RETRY_S)
+
+
+def _date(value: str) -> datetime | None:
+    """Read a date of HTTP; one without a zone is of UTC, as all of HTTP's are."""
     try:
-        wait = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))
+        date = parsedate_to_datetime(value)
     except (ValueError, TypeError, OverflowError):
         return None
-    return min(max(wait.total_seconds(), 0.0), _MAX_RETRY_S)
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

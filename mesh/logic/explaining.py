@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from mesh.decision import Option, OptionKind
 
 _MANY_TIMES = 1.05  # below it two ways count as equal
+_LEAST_S = 1e-4  # what is shorter counts as no time
+_ROUNDED_TO_1_S = 0.995  # from here on two significant digits are those of a second
 
 
 def reason(options: Sequence[Option]) -> str:
@@ -36,9 +38,15 @@ def _seconds(best: Option) -> str:
     if prediction is None:
         return ""
     return (
-        f", {prediction.num_tokens} tokens in about {prediction.last_token_s:.1f} s "
-        f"(the first after {prediction.first_token_s:.1f})"
+        f", {prediction.num_tokens} tokens in about {seconds(prediction.last_token_s)} s "
+        f"(the first after {seconds(prediction.first_token_s)})"
     )
+
+
+def seconds(value_s: float, num_decimals: int = 1) -> str:
+    """Write a time for people: with so many decimals, and with two significant digits below a second."""
+    is_short = _LEAST_S <= value_s < _ROUNDED_TO_1_S
+    return f"{value_s:.2g}" if is_short else f"{value_s:.{num_decimals}f}"
 
 
 def _because(best: Option, others: Sequence[Option], options: Sequence[Option]) -> str:

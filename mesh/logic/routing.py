@@ -66,6 +66,8 @@ class Asked:
     """Routes that stand, the likeliest first."""
     aim: Aim | None = None
     """None: throughput while many ask, else latency."""
+    begin_s: float = 0.0
+    """Until the stages of a way are open, whichever it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def ways(demand: Demand, candidates: Sequence[Candidate], asked: Asked) -> tuple
     missing.
     """
     figures = costs(demand, candidates, asked.origin)
-    standing = [Way(k.plan, _option(k.plan), k.num_positions, Standing.USED) for k in asked.known]
+    standing = [Way(k.plan, option(k.plan), k.num_positions, Standing.USED) for k in asked.known]
     try:
         best = plan(demand, candidates, asked.origin, asked.aim or usual_aim(candidates))
     except InsufficientMemory:
@@ -107,18 +109,25 @@ def ways(demand: Demand, candidates: Sequence[Candidate], asked: Asked) -> tuple
     else:
         fresh = [best, *_wholes(demand, candidates)]
     if figures is None:
-        found = _unlike([*standing, *(Way(one, _option(one)) for one in fresh)])
+        found = _unlike([*standing, *(Way(one, option(one)) for one in fresh)])
         return tuple(sorted(found, key=lambda way: (way.num_known == 0, -way.standing)))
     if (loaded := deployment(demand, candidates, figures)) is not None:
         fresh.append(loaded)
-    found = _unlike([*standing, *(Way(one, _option(one)) for one in fresh)])
-    return _ordered([_reckoned(way, candidates, figures, asked.work) for way in found])
+    found = _unlike([*standing, *(Way(one, option(one)) for one in fresh)])
+    return _ordered([_reckoned(way, candidates, figures, asked) for way in found])
 
 
 def usual_aim(candidates: Iterable[Candidate]) -> Aim:
     """Throughput while many ask, else latency."""
     most = max((candidate.num_sessions for candidate in candidates), default=0)
     return Aim.THROUGHPUT if most >= _MANY_SESSIONS else Aim.LATENCY
+
+
+def option(route: Plan) -> Option:
+    """Return a route as it is shown."""
+    kind = OptionKind.DEVICE if len(route.stages) == 1 else OptionKind.SPLIT
+    shares = tuple(Share(stage.node.name, stage.span) for stage in route.stages)
+    return Option(kind, route.model.name, shares)
 
 
 def obstacles(demand: Demand, candidates: Iterable[Candidate]) -> list[tuple[str, str]]:
@@ -161,20 +170,15 @@ def _wholes(demand: Demand, candidates: Sequence[Candidate]) -> list[Plan]:
     ]
 
 
-def _option(one: Plan) -> Option:
-    kind = OptionKind.DEVICE if len(one.stages) == 1 else OptionKind.SPLIT
-    shares = tuple(Share(stage.node.name, stage.span) for stage in one.stages)
-    return Option(kind, one.model.name, shares)
-
-
-def _reckoned(way: Way, candidates: Sequence[Candidate], figures: Costs, work: Work) -> Way:
+def _reckoned(way: Way, candidates: Sequence[Candidate], figures: Costs, asked: Asked) -> Way:
     """The same way with what it will take, and for whom it has to wait."""
-    prediction = figures.predict(way.plan.stages, replace(work, num_known=way.num_known))
+    prediction = figures.predict(way.plan.stages, replace(asked.work, num_known=way.num_known))
+    prediction = replace(prediction, prefill_s=prediction.prefill_s + asked.begin_s)
     full = lacks_memory(way.plan, candidates)
     waits_for = None if full is None else full.node.name
     standing = min(way.standing, Standing.NOT if prediction.load_s else Standing.LOADED)
-    option = replace(way.option, prediction=prediction, waits_for=waits_for)
-    return replace(way, option=option, standing=standing)
+    shown = replace(way.option, prediction=prediction, waits_for=waits_for)
+    return replace(way, option=shown, standing=standing)
 
 
 def _ordered(found: Sequence[Way]) -> tuple[Way, ...]:

@@ -25,6 +25,8 @@ class Candidate:
     card: ModelCard | None
     can_answer: bool = True
     """Whether the devices could answer with it now; who asks judges that."""
+    trouble: str | None = None
+    """Why its card cannot be read; None where it can, or where there is none."""
 
     def weight(self, skill: Skill) -> float | None:
         """Return how good it is at a skill, None where it lacks it; 0 for chat without a card."""
@@ -95,7 +97,10 @@ def _by_name(present: Sequence[Candidate], name: str) -> Choice:
 def _obstacle(candidate: Candidate, skill: Skill, language: str | None) -> str | None:
     """Say why a model does not fit, the lasting reasons first; None where it does."""
     if candidate.weight(skill) is None:
-        return "it has no card, so it counts for chat only" if candidate.card is None else f"it lacks {skill}"
+        if candidate.card is not None:
+            return f"it lacks {skill}"
+        has_none = "it has no card" if candidate.trouble is None else candidate.trouble
+        return f"{has_none}, so it counts for chat only"
     if language is not None and (candidate.card is None or not candidate.card.languages):
         return f"its languages are not known, so it may not speak '{language[:80]}'"
     if language is not None and candidate.card is not None and not candidate.card.speaks(language):

@@ -30,6 +30,7 @@ from mesh.errors import (
 )
 from mesh.link import Link
 from mesh.logic.explaining import reason
+from mesh.logic.routing import option
 from mesh.logic.session import Session, check_max_tokens, needed_context
 from mesh.messages import ChatRequest, Decided, PlanReply, PlanRequest, Routed
 from mesh.now import now_s
@@ -64,13 +65,17 @@ class ChattingParts:
     timing: Timing
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Chat:
     """One request while it is answered."""
 
     request: ChatRequest
     link: Link
     began_s: float
+    decision: Decision | None = None
+    """As the client was told last; None where another gateway decided."""
+    session_id: SessionId | None = None
+    """Of the session that makes the answer; None before."""
 
     @property
     def until_s(self) -> float | None:
@@ -112,6 +117,7 @@ class Chatting:
         failures: list[str] = []
         for choice, following in zip(choices, [*choices[1:], None], strict=True):
             telling = self._telling(chat, question.codec)
+            chat.decision = decision
             await telling.tell(Decided(request.request_id, decision))
             try:
                 return await self._by(choice, question, chat, telling)
@@ -189,6 +195,7 @@ class Chatting:
         return await self._by_mesh(first, session, chat, telling)
 
     async def _by_mesh(self, first: FirstRoute, session: Session, chat: _Chat, telling: Telling) -> Summary:
+        chat.session_id = session.session_id
         order = Order(
             session=session,
             demand=first.demand,
@@ -197,7 +204,7 @@ class Chatting:
             show=telling.push,
             due_s=lambda: telling.due_s,
             flush=telling.flush,
-            routed=partial(self._routed, telling, session.session_id),
+            routed=partial(self._routed, chat, telling),
             taken_over=first.taken_over,
             until_s=chat.until_s,
             reuse=first.reuse,
@@ -231,12 +238,23 @@ class Chatting:
         )
 
     async def _routed(
-        self, telling: Telling, session_id: SessionId, epoch: int, plan: Plan, recovery: Recovery | None
+        self,
+        chat: _Chat,
+        telling: Telling,
+        epoch: int,
+        plan: Plan,
+        recovery: Recovery | None,
     ) -> None:
         """Tell the client how its answer goes on, and where else it could ask."""
+        assert chat.session_id is not None
         others = self._parts.survey.other_gateways(self._parts.own.node_id, plan)
         await telling.flush()
-        await telling.tell(Routed(telling.request_id, session_id, epoch, plan, others, recovery))
+        taken = option(plan)
+        chosen = chat.decision.chosen if chat.decision else None
+        if chat.decision and chosen and chosen.shares != taken.shares and not telling.has_text:
+            chat.decision = _instead(chat.decision, chosen, taken)
+            await telling.tell(Decided(telling.request_id, chat.decision))
+        await telling.tell(Routed(telling.request_id, chat.session_id, epoch, plan, others, recovery))
 
     def _shares(self, plan: Plan) -> tuple[StageShare, ...]:
         memory = {d.record.node_id: d.status.memory_bytes for d in self._parts.roster.devices() if d.status}
@@ -264,6 +282,20 @@ def _without(decision: Decision, failed: Option, why: str) -> Decision:
     others = [option for option in decision.options if option is not failed]
     options = (*others, replace(failed, excluded=f"it failed before its first word: {why}"))
     return replace(decision, options=options, reason=reason(options))
+
+
+def _instead(decision: Decision, refused: Option, taken: Option) -> Decision:
+    """The same decision where the answer goes another way than was chosen, before its first word."""
+    others = [one for one in decision.options if one is not refused and one.shares != taken.shares]
+    known = next((one for one in decision.options if one.shares == taken.shares), taken)
+    options = (
+        replace(known, excluded=None),
+        *others,
+        replace(refused, excluded="it did not take the answer"),
+    )
+    return replace(
+        decision, options=options, reason=f"{taken.name} answers, for {refused.name} did not take it"
+    )
 
 
 def _after(failures: Sequence[str], error: MeshError) -> MeshError:

@@ -13,13 +13,13 @@ import logging
 from dataclasses import dataclass, replace
 from math import inf
 
-from mesh.card import ModelCard
 from mesh.decision import Decision, Option, Privacy
 from mesh.errors import (
     BadRequest,
     BadSetting,
     ContextExceeded,
     InsufficientMemory,
+    MeshError,
     ModelError,
     ModelNotPulled,
     UnknownModel,
@@ -98,7 +98,7 @@ class Choosing:
         `context`: positions to make room for; by default those of the prompt and the answer. Raises what is
         wrong with the request, or InsufficientMemory where nobody can answer.
         """
-        models = await self._models(request)
+        models, passed_over = await self._models(request)
         for model, why in models:
             try:
                 question = await self._read(request, model, context)
@@ -107,36 +107,37 @@ class Choosing:
                 if model == models[-1][0]:
                     raise
             else:
-                notes = (*decision.notes, why) if why else decision.notes
+                notes = (*decision.notes, *([why] if why else []), *passed_over)
                 return question, choices, replace(decision, notes=notes)
         raise ModelNotPulled("there is no model")  # never: there is one at least
 
-    async def _models(self, request: ChatRequest | PlanRequest) -> list[tuple[str, str]]:
-        """Name the models that may answer, the best first, each with why it is it."""
+    async def _models(self, request: ChatRequest | PlanRequest) -> tuple[list[tuple[str, str]], list[str]]:
+        """Name the models that may answer, the best first, each with why; and say what the others lack."""
         if request.model is not None and request.model != AUTO:
-            return [(request.model, "")]
+            return [(request.model, "")], []
         if request.model is None and request.skill is None:
-            return [(self._default_model(request.privacy), "")]
+            return [(self._default_model(request.privacy), "")], []
         choice = choose(await self._present(request.privacy), ModelWish(AUTO, request.skill))
+        lacking = [f"{verdict.name}: {verdict.reason}" for verdict in choice.passed_over]
         if not choice.fitting:
-            lacking = "; ".join(f"{verdict.name}: {verdict.reason}" for verdict in choice.passed_over)
-            wanted = f"has no model for '{request.skill or 'chat'}' ({lacking or 'none at all'})"
-            raise ModelNotPulled(f"{self._name} {wanted}; see `mesh models`")
-        return [(verdict.name, f"{verdict.name}: {verdict.reason}") for verdict in choice.fitting]
+            wanted = f"has no model for '{request.skill or 'chat'}' ({'; '.join(lacking) or 'none at all'})"
+            raise ModelNotPulled(f"{self._name} {wanted}; pull one that has it with `mesh pull`")
+        return [(verdict.name, f"{verdict.name}: {verdict.reason}") for verdict in choice.fitting], lacking
 
     async def _present(self, privacy: Privacy) -> list[Model]:
         """The models that are here, or at servers that may be asked."""
-        served = self._outside.models(privacy)
-        names = dict.fromkeys([*(model.name for model in self._library.models()), *served])
-        return [Model(name, await self._card(name) or served.get(name)) for name in names]
+        here = [await self._known(model.name) for model in self._library.models()]
+        names = {model.name for model in here}
+        served = [(name, said) for name, said in self._outside.models(privacy).items() if name not in names]
+        return [*here, *[Model(name, said) if said else await self._known(name) for name, said in served]]
 
-    async def _card(self, name: str) -> ModelCard | None:
-        """A model's card; one that cannot be read is as good as none, and its owner is told in the log."""
+    async def _known(self, name: str) -> Model:
+        """A model with its card; one that cannot be read is as good as none."""
         try:
-            return await self._library.card(name)
+            return Model(name, await self._library.card(name))
         except BadSetting as error:
             _log.warning("the card of %s: %s", name, error)
-            return None
+            return Model(name, None, trouble=str(error))
 
     async def _read(
         self, request: ChatRequest | PlanRequest, model: str, context: int | None = None
@@ -148,11 +149,8 @@ class Choosing:
         try:
             spec = await library.spec(model)
         except (ModelNotPulled, UnknownModel, ModelError) as error:
-            servers = self._outside.options(model, request.privacy, 1)
-            if all(option.excluded is not None for option, _ in servers):
-                beside = [f"{option.name}: {option.excluded}" for option, _ in servers]
-                trouble = self._outside.trouble(model, request.privacy)
-                raise (trouble or from_code(error.code, "; ".join([str(error), *beside]))) from error
+            if all(option.excluded for option, _ in self._outside.options(model, request.privacy, 1)):
+                raise self._nobody_has(model, request.privacy, error) from error
         if spec is not None and request.messages:
             prompt = await library.encode_chat(model, request.messages)
         is_empty = not prompt if spec is not None else not request.messages
@@ -162,6 +160,19 @@ class Choosing:
             codec = await library.codec(model)
         num_bytes = sum(len(message.content.encode()) for message in request.messages)
         return Question(model, request.privacy, request.max_tokens, context, spec, codec, prompt, num_bytes)
+
+    def _nobody_has(self, model: str, privacy: Privacy, error: MeshError) -> MeshError:
+        """What to say of a model that is not here, nor at a server that may be asked now."""
+        if (trouble := self._outside.trouble(model, privacy)) is not None:
+            return trouble
+        beyond = [o.name for o, _ in self._outside.options(model, Privacy.CLOUD, 1) if o.excluded is None]
+        if not beyond:
+            return error
+        return from_code(
+            error.code,
+            f"{model} is only at {' and '.join(beyond)}, and the request may not go further than "
+            f"'{privacy}'; say how far it may with --privacy",
+        )
 
     def _decide(self, question: Question) -> tuple[list[Choice], Decision]:
         """Put the ways in their order, the best first.

@@ -168,6 +168,7 @@ class Gateway:
                 return DevicesReply(message.request_id, self._roster.devices())
             case PlanRequest():
                 _check_size(message)
+                self._refuse_if_closing()
                 return await self._chatting.explain(message)
             case DrainRequest():
                 if self._on_drain is not None:
@@ -178,8 +179,7 @@ class Gateway:
 
     async def _in_time(self, request: ChatRequest, link: Link) -> Summary:
         _check_size(request)
-        if self.closing is not None:
-            raise NodeLeaving(f"{self._own.name} begins no new answers: {self.closing}; ask another device")
+        self._refuse_if_closing()
         if request.deadline_s is not None and not request.deadline_s >= 0:  # written so that NaN is refused
             raise BadSetting(f"deadline_s is {request.deadline_s}; it must be 0 or more")
         try:
@@ -187,6 +187,10 @@ class Gateway:
                 return await self._chatting.answer(request, link)
         except TimeoutError as error:
             raise DeadlineExceeded(f"the answer was not ready within {request.deadline_s:g} s") from error
+
+    def _refuse_if_closing(self) -> None:
+        if self.closing is not None:
+            raise NodeLeaving(f"{self._own.name} begins no new answers: {self.closing}; ask another device")
 
 
 def _check_size(request: ChatRequest | PlanRequest) -> None:

@@ -13,20 +13,70 @@ from dataclasses import dataclass, field
 
 from mesh.card import ModelCard, Skill, SkillWeight
 from mesh.decision import Option, OptionKind, Prediction, Privacy
-from mesh.errors import MeshError, UpstreamBroken, UpstreamRefused, from_code, retry_after_s
+from mesh.errors import (
+    MeshError,
+    UpstreamBroken,
+    UpstreamBusy,
+    UpstreamRefused,
+    UpstreamUnreachable,
+    from_code,
+    retry_after_s,
+)
 from mesh.logic.pace import RunningMean
 from mesh.now import now_s
 from mesh.ports import Upstream
-from mesh.upstream import UpstreamModel, UpstreamPiece, UpstreamQuestion, UpstreamReasoning, UpstreamText
+from mesh.upstream import (
+    Concern,
+    UpstreamModel,
+    UpstreamPiece,
+    UpstreamQuestion,
+    UpstreamReasoning,
+    UpstreamText,
+    concern_of,
+)
 
 _OWNERS_WORD = 0.5  # what it weighs that an owner calls a model good at something
 
 _LEFT_ALONE_S = 30.0  # after it did not answer
-_SILENCE_S = 30.0  # after which it will not answer
 _TOKEN_BYTES = 8  # of text, that no tokenizer puts more of into a token on average
 
 _REACH = {Privacy.DEVICE: 0, Privacy.MESH: 1, Privacy.CLOUD: 2}
 """How far each goes."""
+
+_KINDS = {
+    UpstreamUnreachable: "nobody answered",
+    UpstreamRefused: "it refused; look at its key, address and models",
+    UpstreamBusy: "it was busy",
+    UpstreamBroken: "its answer broke off, or was none",
+}
+"""What went wrong, without the server's own words."""
+
+
+@dataclass(slots=True)
+class _Pace:
+    """How fast a server was with one model."""
+
+    first_token: RunningMean = field(default_factory=RunningMean)
+    token: RunningMean = field(default_factory=RunningMean)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why a server is left alone."""
+
+    error: MeshError
+    again_s: float
+    """When it may be asked again."""
+
+    @property
+    def left_s(self) -> float:
+        """Until then; 0 or less where that is over."""
+        return self.again_s - now_s()
+
+    @property
+    def kind(self) -> str:
+        """What went wrong, without what it said, for that was said to somebody else."""
+        return next((text for kind, text in _KINDS.items() if isinstance(self.error, kind)), "it failed")
 
 
 @dataclass(slots=True)
@@ -34,12 +84,10 @@ class Server:
     """A server, and what was seen of it."""
 
     upstream: Upstream
-    first_token: RunningMean = field(default_factory=RunningMean)
-    token: RunningMean = field(default_factory=RunningMean)
-    failure: MeshError | None = None
-    """Why it is left alone; None where it is not."""
-    again_s: float = 0.0
-    """When it may be asked again."""
+    _paces: dict[str, _Pace] = field(default_factory=dict)
+    """By the model's name."""
+    _failures: dict[str | None, _Failure] = field(default_factory=dict)
+    """By the model that is left alone; None: all of them."""
 
     @property
     def name(self) -> str:
@@ -50,7 +98,8 @@ class Server:
         """Ask, and yield the pieces as they come, the last one an end; learns how long it takes.
 
         Raises as `Upstream.chat`, and UpstreamBroken for one that says nothing for too long. One that fails
-        is left alone for a while, unless it only refused this question.
+        is left alone for a while, or only its model where that is what the failure concerns; not so where it
+        only refused this question.
         """
         began_s, times_s, num_tokens = now_s(), list[float](), 0
         try:
@@ -61,33 +110,44 @@ class Server:
                     elif piece.usage is not None:
                         num_tokens = piece.usage.num_tokens
                     yield piece
-        except UpstreamRefused:
-            raise
         except MeshError as error:
-            self.failure, self.again_s = error, now_s() + (retry_after_s(error) or _LEFT_ALONE_S)
+            self._failed(question.model, error)
             raise
-        self._learn(began_s, times_s, num_tokens or len(times_s))
+        self._learn(question.model, [at - began_s for at in times_s], num_tokens or len(times_s))
 
     async def _next(self, pieces: AsyncGenerator[UpstreamPiece]) -> UpstreamPiece | None:
         """Wait for the next piece; None at the end."""
+        silence_s = self.upstream.card.silence_s
         try:
-            async with asyncio.timeout(_SILENCE_S):
+            async with asyncio.timeout(silence_s):
                 return await anext(pieces, None)
         except TimeoutError:
-            raise UpstreamBroken(f"the upstream '{self.name}' said nothing for {_SILENCE_S:g} s") from None
+            text = f"the upstream '{self.name}' said nothing for {silence_s:g} s (see silence_s)"
+            raise UpstreamBroken(text) from None
 
-    def _learn(self, began_s: float, times_s: Sequence[float], num_tokens: int) -> None:
-        self.failure = None
-        if times_s:
-            self.first_token.add(times_s[0] - began_s)
-        if num_tokens > 1 and times_s and times_s[-1] > times_s[0]:
-            self.token.add((times_s[-1] - times_s[0]) / (num_tokens - 1))
+    def _failed(self, model: str, error: MeshError) -> None:
+        concern = concern_of(error)
+        if concern is not Concern.QUESTION:
+            left_alone = model if concern is Concern.MODEL else None
+            self._failures[left_alone] = _Failure(error, now_s() + (retry_after_s(error) or _LEFT_ALONE_S))
 
-    def expected(self, num_tokens: int) -> Prediction | None:
-        """What an answer is expected to take; None where nothing is known."""
-        card = self.upstream.card
-        token_s = self.token.seconds or (1 / card.tokens_per_s if card.tokens_per_s else 0.0)
-        first_s = self.first_token.seconds or card.first_token_s
+    def _learn(self, model: str, after_s: Sequence[float], num_tokens: int) -> None:
+        """Take how many seconds after the question each piece of a whole answer came."""
+        self._failures.pop(None, None)
+        self._failures.pop(model, None)
+        pace = self._paces.setdefault(model, _Pace())
+        if after_s:
+            pace.first_token.add(after_s[0])
+        if num_tokens > 1 and after_s and after_s[-1] > after_s[0]:
+            pace.token.add((after_s[-1] - after_s[0]) / (num_tokens - 1))
+
+    def expected(self, model: str, num_tokens: int) -> Prediction | None:
+        """What an answer is expected to take; None where nothing is known, or it does not have the model."""
+        if not self._has(model):
+            return None
+        card, pace = self.upstream.card, self._paces.get(model, _Pace())
+        token_s = pace.token.seconds or (1 / card.tokens_per_s if card.tokens_per_s else 0.0)
+        first_s = pace.first_token.seconds or card.first_token_s
         if not token_s or first_s is None:
             return None
         return Prediction(0.0, first_s, token_s, num_tokens)
@@ -101,26 +161,36 @@ class Server:
             return (
                 f"a prompt of {num_bytes} bytes is more than the {card.context_length} tokens that it takes"
             )
-        return None if self.trouble() is None else "it failed a moment ago"
+        if (failure := self._failure(model)) is None:
+            return None
+        return f"it failed a moment ago ({failure.kind}); it is tried again in {_seconds(failure.left_s)}"
 
     def could(self, model: str, privacy: Privacy) -> bool:
         """Whether it has a model, and may be asked."""
         return self._lasting_obstacle(model, privacy) is None
 
     def _lasting_obstacle(self, model: str, privacy: Privacy) -> str | None:
-        card = self.upstream.card
-        if _REACH[card.privacy] > _REACH[privacy]:
-            return f"the request may not go further than '{privacy}'"
-        if not any(known.name == model for known in card.models):
+        if not self._has(model):
             return f"it does not have {model}"
+        if _REACH[self.upstream.card.privacy] > _REACH[privacy]:
+            return f"the request may not go further than '{privacy}'"
         return None
 
-    def trouble(self) -> MeshError | None:
-        """Why it is left alone at this moment, without what it said, for that was said to somebody else."""
-        if self.failure is None or now_s() >= self.again_s:
+    def _has(self, model: str) -> bool:
+        return any(known.name == model for known in self.upstream.card.models)
+
+    def trouble(self, model: str) -> MeshError | None:
+        """Why a model of it is left alone at this moment, without what it said to somebody else."""
+        if (failure := self._failure(model)) is None:
             return None
-        text = f"the upstream '{self.name}' failed a moment ago; ask again"
-        return from_code(self.failure.code, text, self.again_s - now_s())
+        again = f"ask again in {_seconds(failure.left_s)} ({failure.kind})"
+        text = f"the upstream '{self.name}' failed a moment ago; {again}"
+        return from_code(failure.error.code, text, failure.left_s)
+
+    def _failure(self, model: str) -> _Failure | None:
+        """Why a model is left alone, the reason that lasts longest."""
+        known = [self._failures[key] for key in (None, model) if key in self._failures]
+        return max((each for each in known if each.left_s > 0), key=lambda each: each.again_s, default=None)
 
 
 class Outside:
@@ -129,14 +199,17 @@ class Outside:
     def __init__(self, upstreams: Sequence[Upstream]) -> None:
         self.servers = tuple(Server(upstream) for upstream in upstreams)
 
-    def models(self, privacy: Privacy) -> dict[str, ModelCard]:
-        """The models that servers have which may be asked, with what their owner says of each."""
-        return {
-            model.name: _card(model)
-            for server in self.servers
-            for model in server.upstream.card.models
-            if server.obstacle(model.name, privacy) is None
-        }
+    def models(self, privacy: Privacy) -> dict[str, ModelCard | None]:
+        """The models that servers have which may be asked, with what their owner says of each, if anything.
+
+        Of a model that several have, the first counts that its owner says something of.
+        """
+        found: dict[str, ModelCard | None] = {}
+        for server in self.servers:
+            for model in server.upstream.card.models:
+                if server.obstacle(model.name, privacy) is None:
+                    found[model.name] = found.get(model.name) or _card(model)
+        return found
 
     def default_model(self, privacy: Privacy) -> str | None:
         """The first model of the first server that may be asked."""
@@ -144,7 +217,7 @@ class Outside:
 
     def trouble(self, model: str, privacy: Privacy) -> MeshError | None:
         """Why nobody is to be asked for a model at this moment, where some server would be at another."""
-        troubles = (server.trouble() for server in self.servers if server.could(model, privacy))
+        troubles = (server.trouble(model) for server in self.servers if server.could(model, privacy))
         return next((trouble for trouble in troubles if trouble is not None), None)
 
     def options(
@@ -160,7 +233,7 @@ class Outside:
                     kind=OptionKind.UPSTREAM,
                     model=model,
                     upstream=server.name,
-                    prediction=server.expected(num_tokens),
+                    prediction=server.expected(model, num_tokens),
                     excluded=server.obstacle(model, privacy, num_bytes),
                 ),
                 server,
@@ -169,9 +242,11 @@ class Outside:
         ]
 
 
-def _card(model: UpstreamModel) -> ModelCard:
-    """What its owner says of a model of which nothing else is known; words that are no skills say nothing."""
-    known = {skill.value for skill in Skill}
-    words = [word for word in model.skills if word in known] or [Skill.CHAT.value]
-    skills = tuple(SkillWeight(Skill(word), _OWNERS_WORD) for word in dict.fromkeys(words))
-    return ModelCard(model.name, "", 0, 0, "", "", skills)
+def _card(model: UpstreamModel) -> ModelCard | None:
+    """What its owner says of a model of which nothing else is known; None where that is nothing."""
+    skills = tuple(SkillWeight(Skill(word), _OWNERS_WORD) for word in dict.fromkeys(model.skills))
+    return ModelCard(model.name, "", 0, 0, "", "", skills) if skills else None
+
+
+def _seconds(left_s: float) -> str:
+    return f"about {max(1, round(left_s))} s"

@@ -22,6 +22,7 @@ from mesh.logic.routing import Asked, Known, Way, decision, obstacles, ways
 from mesh.logic.session import planned_context
 from mesh.logic.speeds import doubts
 from mesh.logic.standby import standbys
+from mesh.now import now_s
 from mesh.roles.order import Outcome
 from mesh.roles.survey import Survey
 from mesh.spec import ModelSpec
@@ -57,6 +58,11 @@ class FirstRoute:
     """The one node that may have anything of it; None: all may."""
     decision: Decision | None = None
     """Why it is this one; None for one that was taken over."""
+    due_s: float | None = None
+    """When its first token would come if the stages had nothing but their work to do, by the loop's clock.
+
+    None where that is not known, or something is still to be loaded.
+    """
     crowds: Mapping[NodeId, int] | None = None
     """Sessions that its nodes had then; None where nothing is to be learnt from it."""
 
@@ -75,6 +81,8 @@ class Planner:
         self._current: dict[tuple[Digest, NodeId | None], Plan] = {}
         """The routes by which answers went last, by model and the one node that they might use."""
         self._num_tokens = RunningMean()
+        self._begin = RunningMean()
+        """What the first token takes beside its stages' work: until they are open."""
 
     def demand(self, spec: ModelSpec, needed: int, begun: Plan | None = None) -> Demand:
         """Return what an answer demands that needs so many positions.
@@ -94,7 +102,7 @@ class Planner:
         if current and (like := route_like(current, demand, strict)):
             known.append(Known(like))
         work = Work(len(prompt), self.expected_tokens(wish))
-        asked = Asked(work, self._own, tuple(known), self._planning.aim)
+        asked = Asked(work, self._own, tuple(known), self._planning.aim, self._begin.seconds)
         candidates, found = self._ways(demand, asked, strict, only)
         best = found[0]
         names = {candidate.node.name for candidate in candidates}
@@ -106,6 +114,7 @@ class Planner:
             plan=self._with_standbys(best.plan, demand, only),
             reuse=reuse if best.num_known else None,
             only=only,
+            due_s=_due_s(best, asked),
             decision=replace(
                 decision(demand, wish.privacy, len(prompt), shown, excluded), notes=doubts(candidates)
             ),
@@ -140,6 +149,7 @@ class Planner:
     def ended(self, first: FirstRoute, outcome: Outcome) -> None:
         """Learn from an answer that went by the route that it began with, undisturbed."""
         self._num_tokens.add(outcome.num_drawn)
+        self._learn_begin(first, outcome)
         is_telling = outcome.num_drawn >= _TELLING_TOKENS and outcome.tokens_per_s > 0
         if first.crowds is None or outcome.recoveries or not is_telling:
             return
@@ -151,6 +161,10 @@ class Planner:
         if figures is not None and nodes >= {stage.node.node_id for stage in first.plan.stages}:
             stages, token_s = outcome.plan.stages, 1 / outcome.tokens_per_s
             self._survey.corrections.observed(figures.shares_s(stages), token_s, figures.ways_s(stages))
+
+    def _learn_begin(self, first: FirstRoute, outcome: Outcome) -> None:
+        if first.due_s is not None and not outcome.recoveries:
+            self._begin.add(max(0.0, outcome.first_s - first.due_s))
 
     def expected_tokens(self, wish: Wish) -> int:
         """How many tokens an answer is taken for: as many as usual, as far as it may have so many."""
@@ -167,7 +181,7 @@ class Planner:
                 return candidates, ways(demand, candidates, asked)
             except InsufficientMemory as error:
                 failure = error
-        beside = list(self._survey.unsteady())
+        beside = list(self._survey.kept_out())
         if only is not None:
             beside.append("its privacy is 'device', so no other device may help")
         raise InsufficientMemory("; ".join([str(failure), *beside]))
@@ -189,3 +203,10 @@ class Planner:
             return placed
         candidates = self._survey.for_plans(placed.model, is_strict=False)
         return replace(placed, standbys=standbys(demand, placed, candidates, self._planning.standby))
+
+
+def _due_s(way: Way, asked: Asked) -> float | None:
+    prediction = way.option.prediction
+    if prediction is None or prediction.load_s:
+        return None
+    return now_s() + prediction.first_token_s - asked.begin_s

@@ -7,6 +7,7 @@ distrusted. Must not know what is planned.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from mesh.logic.capacity import Candidate
 from mesh.logic.correction import Corrections
@@ -57,14 +58,18 @@ class Survey:
     ) -> list[Candidate]:
         """Those that a new plan may use; unless it is strict, also those that should rest.
 
-        Those that are late at this moment are most likely there, but may be about to be declared lost.
+        Those that are late at this moment are most likely there, but may be about to be declared lost. Unless
+        it is strict, memory that is kept spare is used too, while one that has the model takes nothing new.
         `only`: the one node that may be used; None: all may.
         """
+        fit = self._fit(model, only)
+        stands_in = not is_strict and any(device.status and device.status.is_closed for device in fit)
         return [
-            self._candidate(device)
-            for device in self._fit(model, only)
+            replace(self._candidate(device), spare_bytes=0) if stands_in else self._candidate(device)
+            for device in fit
             if (with_late or device.state is NodeState.ALIVE)
             and device.kept_out is None
+            and not (device.status and device.status.is_closed)
             and not (is_strict and self._should_rest(device))
         ]
 
@@ -102,18 +107,20 @@ class Survey:
         if model not in status.models:
             return f"it does not have {model.name}"
         if status.leaving is not None:
-            return f"others should take over from it: {status.leaving}"
+            what = "it takes nothing new" if status.is_closed else "others should take over from it"
+            return f"{what}: {status.leaving}"
         if device.kept_out is not None:
             return device.kept_out
-        if self._is_mistrusted(device.record.node_id):
-            return "it did not do its work"
         if not _is_allowed(device, only):
             return "the request may not leave the device that was asked"
-        return None
+        return "it did not do its work" if self._is_mistrusted(device.record.node_id) else None
 
-    def unsteady(self) -> tuple[str, ...]:
-        """Name the nodes that are kept out of plans because they come and go, each with what it did."""
-        return tuple(f"{d.record.name} {d.kept_out}" for d in self._roster.devices() if d.kept_out)
+    def kept_out(self) -> tuple[str, ...]:
+        """Name the nodes that no plan uses because they come and go, or take nothing new, each with why."""
+        devices = self._roster.devices()
+        unsteady = [f"{device.record.name} {device.kept_out}" for device in devices if device.kept_out]
+        closed = [(d.record.name, d.status.leaving) for d in devices if d.status and d.status.is_closed]
+        return (*unsteady, *(f"{name} takes nothing new: {why}" for name, why in closed))
 
     def other_gateways(self, own: NodeId, plan: Plan) -> tuple[NodeRecord, ...]:
         """The nodes that the client of an answer could ask instead of us, those of its route first.

@@ -114,6 +114,7 @@ class Worker:
             parked_bytes=self._ledger.parked_bytes,
             speed=self.speed,
             condition=None if self.condition is None else self.condition.told,
+            is_closed=self.is_closed,
         )
 
     @property

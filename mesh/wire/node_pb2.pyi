@@ -141,7 +141,7 @@ class Condition(_message.Message):
     def __init__(self, battery: _Optional[float] = ..., is_charging: _Optional[bool] = ..., is_hot: _Optional[bool] = ..., is_departing: _Optional[bool] = ..., is_metered: _Optional[bool] = ..., resting_until: _Optional[str] = ...) -> None: ...
 
 class NodeStatus(_message.Message):
-    __slots__ = ("memory_bytes", "used_bytes", "models", "stages", "num_sessions", "spare_bytes", "leaving", "parked_bytes", "speed", "links", "condition")
+    __slots__ = ("memory_bytes", "used_bytes", "models", "stages", "num_sessions", "spare_bytes", "leaving", "parked_bytes", "speed", "links", "condition", "is_closed")
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     USED_BYTES_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
@@ -153,6 +153,7 @@ class NodeStatus(_message.Message):
     SPEED_FIELD_NUMBER: _ClassVar[int]
     LINKS_FIELD_NUMBER: _ClassVar[int]
     CONDITION_FIELD_NUMBER: _ClassVar[int]
+    IS_CLOSED_FIELD_NUMBER: _ClassVar[int]
     memory_bytes: int
     used_bytes: int
     models: _containers.RepeatedCompositeFieldContainer[ModelRef]
@@ -164,7 +165,8 @@ class NodeStatus(_message.Message):
     speed: SpeedRecord
     links: _containers.RepeatedCompositeFieldContainer[LinkRecord]
     condition: Condition
-    def __init__(self, memory_bytes: _Optional[int] = ..., used_bytes: _Optional[int] = ..., models: _Optional[_Iterable[_Union[ModelRef, _Mapping]]] = ..., stages: _Optional[_Iterable[_Union[LoadedStage, _Mapping]]] = ..., num_sessions: _Optional[int] = ..., spare_bytes: _Optional[int] = ..., leaving: _Optional[str] = ..., parked_bytes: _Optional[int] = ..., speed: _Optional[_Union[SpeedRecord, _Mapping]] = ..., links: _Optional[_Iterable[_Union[LinkRecord, _Mapping]]] = ..., condition: _Optional[_Union[Condition, _Mapping]] = ...) -> None: ...
+    is_closed: bool
+    def __init__(self, memory_bytes: _Optional[int] = ..., used_bytes: _Optional[int] = ..., models: _Optional[_Iterable[_Union[ModelRef, _Mapping]]] = ..., stages: _Optional[_Iterable[_Union[LoadedStage, _Mapping]]] = ..., num_sessions: _Optional[int] = ..., spare_bytes: _Optional[int] = ..., leaving: _Optional[str] = ..., parked_bytes: _Optional[int] = ..., speed: _Optional[_Union[SpeedRecord, _Mapping]] = ..., links: _Optional[_Iterable[_Union[LinkRecord, _Mapping]]] = ..., condition: _Optional[_Union[Condition, _Mapping]] = ..., is_closed: _Optional[bool] = ...) -> None: ...
 
 class Device(_message.Message):
     __slots__ = ("record", "state", "source", "status", "kept_out")

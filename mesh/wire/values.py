@@ -130,6 +130,7 @@ def status_to_pb(value: NodeStatus) -> node_pb2.NodeStatus:
         speed=None if value.speed is None else speed_to_pb(value.speed),
         links=[_link_to_pb(link) for link in value.links],
         condition=None if value.condition is None else _condition_to_pb(value.condition),
+        is_closed=value.is_closed,
     )
 
 
@@ -149,6 +150,7 @@ def status_from_pb(pb: node_pb2.NodeStatus) -> NodeStatus:
         speed=speed_from_pb(pb.speed) if _is_known(pb) else None,
         links=tuple(_link_from_pb(link) for link in pb.links if _can_be(link.round_trip_s))[:MAX_LINKS],
         condition=_condition_from_pb(pb.condition) if pb.HasField("condition") else None,
+        is_closed=pb.is_closed,
     )
 
 

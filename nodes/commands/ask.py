@@ -12,6 +12,7 @@ from mesh.errors import BadSetting
 from nodes.decisions import decision_json
 from nodes.options import Reach, answer_options, client_options, json_option, standard_input
 from nodes.present import answer_json, answer_line, print_json, recovery_line
+from nodes.terminal import without_controls
 
 
 @click.command()
@@ -47,16 +48,25 @@ def _decided(answer: Answer) -> dict[str, object]:
 
 
 async def print_answer(answer: Answer) -> str:
-    """Print an answer's text as it comes, and at a terminal lines about it; return the text."""
+    """Print an answer's text as it comes, and at a terminal lines about it; return the text as it was said.
+
+    What is printed has no control characters but newlines and tabs.
+    """
     pieces: list[str] = []
     try:
         async for piece in answer:
             pieces.append(piece.text)
-            click.echo(piece.text, nl=False)
+            click.echo(without_controls(piece.text), nl=False)
     finally:
         if pieces:
             click.echo()
     if sys.stderr.isatty():
-        lines = [*map(recovery_line, answer.summary.recoveries), answer_line(answer.summary)]
+        lines = [*map(recovery_line, answer.summary.recoveries), answer_line(answer.summary, _server(answer))]
         click.secho("\n".join(lines), dim=True, err=True)
     return "".join(pieces)
+
+
+def _server(answer: Answer) -> str | None:
+    """Name the server outside the mesh that was chosen; None where a device was."""
+    chosen = answer.decision.chosen if answer.decision else None
+    return chosen.upstream if chosen else None

@@ -12,6 +12,7 @@ from mesh.errors import MeshError
 from mesh.types import ChatMessage
 from nodes.commands.ask import print_answer
 from nodes.options import Reach, answer_options, client_options, standard_input
+from nodes.terminal import in_one_line
 
 _HELP = "Ask; /new starts over, /quit or Ctrl-D ends."
 
@@ -41,7 +42,7 @@ async def _turn(client: Client, turns: list[ChatMessage], chat: ChatOptions) -> 
     try:
         text = await print_answer(client.chat(turns, **chat))
     except MeshError as error:
-        click.echo(f"mesh: {error}", err=True)
+        click.echo(f"mesh: {in_one_line(str(error))}", err=True)
         return None
     return [*turns, ChatMessage("assistant", text)]
 

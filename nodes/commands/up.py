@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -10,10 +12,10 @@ import click
 from mesh.adapters import event_loop
 from mesh.engines.choosing import EngineName
 from mesh.types import Address, Aim, DeviceClass, NodeRecord, Standby
+from mesh.upstream import UpstreamCard
 from nodes.agent import AgentOptions, Announcements, exposure_warning, run_agent
 from nodes.engine_options import engine_option, threads_option
 from nodes.limit_options import limit_options
-from nodes.memory_size import format_memory_size
 from nodes.options import (
     DEVICE_CLASS,
     HostPort,
@@ -25,6 +27,8 @@ from nodes.options import (
 )
 from nodes.owner_limits import OwnerLimits
 from nodes.probe import probe_device
+from nodes.starting import limit_lines, server_lines, started_line
+from nodes.terminal import without_controls
 
 
 @click.command()
@@ -98,23 +102,31 @@ def command(  # noqa: PLR0913  an option each
         limits=limits,
         measures_speed=not no_probe,
     )
-    announce = Announcements(lambda record: _say_started(record, options), _say_handing_over)
+    announce = Announcements(partial(_say_started, options), _say_handing_over)
     event_loop.run(run_agent(options, announce))
 
 
-def _say_started(record: NodeRecord, options: AgentOptions) -> None:
-    click.echo(
-        f"{record.name} ({record.device_class}) is up in mesh '{record.mesh}' at {record.address}, "
-        f"lends {format_memory_size(options.memory_bytes)}; Ctrl-C leaves"
-    )
+def _say_started(options: AgentOptions, record: NodeRecord, servers: Sequence[UpstreamCard]) -> None:
+    lines = started_line(record, options.memory_bytes), *limit_lines(options.limits), *server_lines(servers)
+    click.echo("\n".join(lines))
 
 
 def _say_handing_over() -> None:
     click.echo("handing over; press Ctrl-C again to leave at once")
 
 
+class _Format(logging.Formatter):
+    """A line with its time; the names of other devices in it cannot steer the terminal."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s.%(msecs)03d %(message)s", "%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_controls(super().format(record))
+
+
 def _log_to_stderr() -> None:
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s.%(msecs)03d %(message)s", datefmt="%H:%M:%S"
-    )
+    to_stderr = logging.StreamHandler()
+    to_stderr.setFormatter(_Format())
+    logging.basicConfig(level=logging.WARNING, handlers=[to_stderr])
     logging.getLogger("mesh").setLevel(logging.INFO)

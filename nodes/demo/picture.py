@@ -18,6 +18,7 @@ from nodes.demo.household import DemoDevice
 from nodes.demo.story import Ended, Event, Killed, Met, Placed, Recovered, Said, Starting
 from nodes.memory_size import format_memory_size
 from nodes.present import answer_line, kill_line, recovery_line
+from nodes.terminal import without_controls
 
 _BAR_WIDTH, _LEAST_BAR = 30, 8
 _TABLE_COLUMNS = 38  # of the table beside the bar and the layers
@@ -66,7 +67,7 @@ class Picture:
 
     def _hear(self, said: Said) -> None:
         self.first_s = self.first_s or said.at_s
-        self.text += said.text
+        self.text += without_controls(said.text)
         self.num_tokens += said.num_tokens
         self.last_s = said.at_s
 

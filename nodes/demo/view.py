@@ -17,6 +17,7 @@ from nodes.demo.picture import Picture
 from nodes.demo.story import Ended, Event, Killed, Met, Placed, Recovered, Said, Show, Starting
 from nodes.memory_size import format_memory_size
 from nodes.present import answer_line, kill_line, plan_line, plan_table, print_table, recovery_line
+from nodes.terminal import without_controls
 
 
 @contextmanager
@@ -52,9 +53,8 @@ class Lines:
                 self._is_placed = True
                 self._line(plan_line(plan))
                 print_table(plan_table(plan))
-            case Said(text):
-                click.echo(text, nl=False)
-                self._is_mid_line = (self._is_mid_line or bool(text)) and not text.endswith("\n")
+            case Said():
+                self._say(without_controls(event.text))
             case Killed():
                 self._line(kill_line(event.name, event.num_tokens))
             case Recovered(recovery):
@@ -63,6 +63,10 @@ class Lines:
                 self._line(answer_line(summary))
             case Met() | Placed():
                 pass
+
+    def _say(self, text: str) -> None:
+        click.echo(text, nl=False)
+        self._is_mid_line = (self._is_mid_line or bool(text)) and not text.endswith("\n")
 
     def _line(self, text: str) -> None:
         """Print a line of its own, also in the middle of the answer."""

@@ -29,6 +29,7 @@ from mesh.errors import (
 )
 from mesh.types import ChatMessage, Sampling
 from mesh.upstream import (
+    Concern,
     Dialect,
     Secret,
     UpstreamCard,
@@ -41,6 +42,7 @@ from mesh.upstream import (
     UpstreamSettings,
     UpstreamText,
     UpstreamUsage,
+    concern_of,
 )
 from tests.contract.test_upstream import (
     DONE,
@@ -230,6 +232,18 @@ async def test_reasons_of_all_servers_are_understood(said: str, reason: Upstream
     assert (await answer_to(ending(said), DONE)).pieces == [UpstreamEnd(reason, None)]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [(DONE,), (delta(role="assistant", content=""), DONE), (usage(5, 0), DONE)],
+    ids=["done", "role", "usage"],
+)
+async def test_an_end_without_a_word_or_a_reason_is_no_answer(said: tuple[bytes, ...]) -> None:
+    error, pieces = await error_of(stream_head(), *said)
+    assert isinstance(error, UpstreamBroken)
+    assert "'attic' said nothing, and gave no reason for it" in str(error)
+    assert pieces == []
+
+
 async def test_usage_is_taken_from_any_event_and_other_choices_are_not() -> None:
     other = event({"choices": [{"index": 1, "delta": {"content": "no"}, "finish_reason": "length"}]})
     both = {"choices": [{"delta": {"content": "ja"}, "finish_reason": "stop"}], "usage": None}
@@ -257,7 +271,7 @@ async def test_a_connection_that_breaks_before_the_end_is_an_error_after_what_ca
     body = delta(content="ja")
     error, pieces = await error_of(chunked, b"%x\r\n%s\r\n" % (len(body), body))
     assert isinstance(error, UpstreamBroken)
-    assert "'attic' broke the connection off" in str(error)
+    assert str(error).endswith("broke the connection off in mid-answer (ask again, or look at the server)")
     assert pieces == [UpstreamText("ja")]
 
 
@@ -301,8 +315,10 @@ async def test_what_is_no_proper_end_is_an_error_after_what_came(sent: bytes, sa
         (plain("200 OK", {"error": {"message": "no such model"}}), "not answer with a stream: no such model"),
         (plain("200 OK", {"choices": []}), "did not answer with a stream"),
         (stream_head().replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"), "compresses its stream"),
-        (b"", "broke the connection off"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "broke the connection off"),
+        (b"", "broke the connection off before it answered (ask again, or look at the server)"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "broke the connection off before it answered"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "'attic' does not speak HTTP (check its address)"),
+        (b"\x15\x03\x01\x00\x02\x02\x46\r\n\r\n", "'attic' does not speak HTTP (check its address)"),
         (plain("500 Oh", {"detail": "a bug"}), "failed with 500: a bug"),
         (plain("408 Slow", {"detail": [{"msg": "too slow"}]}), "failed with 408: too slow"),
         (plain("502 Oh", [{"error": {"message": "nobody home"}}]), "failed with 502: nobody home"),
@@ -316,21 +332,25 @@ async def test_what_is_no_answer_is_an_error(response: bytes, said: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "said", "concern"),
     [
-        ("400 Bad", r"refused with 400: prompt too long$"),
-        ("401 No", r"refused with 401 \(check its key\): prompt too long$"),
-        ("402 Pay", r"refused with 402: "),
-        ("403 No", r"refused with 403 \(check its key\)"),
-        ("404 Where", r"refused with 404 \(check its address and the model's name there\)"),
-        ("422 What", r"refused with 422: "),
+        ("400 Bad", r"refused with 400: prompt too long$", Concern.QUESTION),
+        ("401 No", r"refused with 401 \(check its key\): prompt too long$", Concern.SERVER),
+        ("402 Pay", r"refused with 402: ", Concern.SERVER),
+        ("403 No", r"refused with 403 \(check its key\)", Concern.SERVER),
+        ("404 Where", r"refused with 404 \(check its address and the model's name there\)", Concern.MODEL),
+        ("413 Long", r"refused with 413: ", Concern.QUESTION),
+        ("422 What", r"refused with 422: ", Concern.QUESTION),
     ],
 )
-async def test_a_refusal_is_not_worth_a_second_try_and_says_why(status: str, said: str) -> None:
+async def test_a_refusal_is_not_worth_a_second_try_and_says_why(
+    status: str, said: str, concern: Concern
+) -> None:
     error, _ = await error_of(plain(status, {"error": {"message": "prompt\r\n too\x00long"}}))
     assert isinstance(error, UpstreamRefused)
     assert re.search(f"the upstream 'attic' {said}", str(error)), str(error)
     assert not error.retry
+    assert concern_of(error) is concern
 
 
 async def test_a_refusal_shows_only_the_beginning_of_a_long_message() -> None:
@@ -348,7 +368,9 @@ async def test_a_refusal_shows_only_the_beginning_of_a_long_message() -> None:
         ("Retry-After: 20\r\n", 20.0),
         ("Retry-After: 999999999\r\n", 86_400.0),
         ("Date: Sun, 22 Nov 2026 10:00:00 GMT\r\nRetry-After: Sun, 22 Nov 2026 10:01:30 GMT\r\n", 90.0),
-        ("Retry-After: Sun, 22 Nov 2026 10:01:30 GMT\r\n", None),
+        ("Retry-After: Fri, 31 Dec 9999 23:59:59 GMT\r\n", 86_400.0),
+        ("Retry-After: Sat, 22 Nov 2025 10:01:30 GMT\r\n", 1.0),
+        ("Date: today\r\nRetry-After: Sat, 22 Nov 2025 10:01:30 -0000\r\n", 1.0),
         ("Date: Sun, 22 Nov 2026 10:00:00 GMT\r\nRetry-After: soon\r\n", None),
         ("Retry-After: -5\r\n", None),
         ("", None),
@@ -445,6 +467,7 @@ async def test_a_redirect_is_not_followed_and_carries_neither_key_nor_question(s
         error, _ = await error_of(away)
         assert other.requests == []
     assert isinstance(error, UpstreamRefused)
+    assert concern_of(error) is Concern.SERVER
     assert f"to {other.origin}/v1/chat/completions" in str(error)
     assert KEY not in str(error)
 

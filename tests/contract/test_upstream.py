@@ -26,6 +26,7 @@ from mesh.errors import (
 from mesh.ports import Upstream
 from mesh.types import ChatMessage
 from mesh.upstream import (
+    Concern,
     UpstreamCard,
     UpstreamEnd,
     UpstreamFinish,
@@ -36,6 +37,8 @@ from mesh.upstream import (
     UpstreamSettings,
     UpstreamText,
     UpstreamUsage,
+    concern_of,
+    refused,
 )
 from simulator.loop import run
 from simulator.upstream import SimulatedUpstream, UpstreamPace, made_up
@@ -44,6 +47,7 @@ REPLY = ("Grüß", " Gott", ",", " 世界", " 🌍")
 THOUGHTS = ("Höf", "lich?")
 CARD = UpstreamCard("attic", (UpstreamModel("qwen3:30b", "Qwen3-30B"),), Privacy.MESH)
 QUESTION = UpstreamQuestion("qwen3:30b", (ChatMessage("user", "Sag etwas Nettes"),), max_tokens=100)
+REFUSALS = {Concern.QUESTION: "422 What", Concern.MODEL: "404 Where", Concern.SERVER: "401 No"}
 QUESTION_BYTES = len(b"Sag etwas Nettes")
 
 
@@ -197,7 +201,8 @@ class LoopbackRemote(HttpServer):
     ) -> None:
         if self.refusal:
             busy = isinstance(self.refusal, UpstreamBusy)
-            status, headers = ("429 Slow Down", "Retry-After: 7\r\n") if busy else ("401 No", "")
+            refusal = REFUSALS[concern_of(self.refusal)]
+            status, headers = ("429 Slow Down", "Retry-After: 7\r\n") if busy else (refusal, "")
             writer.write(plain(status, {"error": {"message": str(self.refusal)}}, headers))
         elif request.line.startswith("GET /v1/models "):
             writer.write(
@@ -366,6 +371,14 @@ async def test_a_refusal_is_told_and_whoever_refuses_is_reachable(world: World) 
         await world.upstream.models()
     assert heard.pieces == []
     assert await world.upstream.is_reachable()
+
+
+@pytest.mark.parametrize("concern", Concern)
+async def test_a_refusal_says_what_it_concerns(world: World, concern: Concern) -> None:
+    world.remote.refusal = refused("not that", concern)
+    with pytest.raises(UpstreamRefused, match="not that") as caught:
+        await world.ask()
+    assert concern_of(caught.value) is concern
 
 
 async def test_a_busy_server_says_when_to_try_again(world: World) -> None:

@@ -10,7 +10,7 @@ from mesh.decision import Option, OptionKind, Prediction, Privacy, Share
 from mesh.errors import InsufficientMemory
 from mesh.logic.capacity import Candidate
 from mesh.logic.cost import Work
-from mesh.logic.explaining import reason
+from mesh.logic.explaining import reason, seconds
 from mesh.logic.routing import Asked, Known, Standing, decision, obstacles, usual_aim, ways
 from mesh.types import Aim, Span
 from tests.logic.houses import DEMAND, ENDS, LAYER, candidate, loaded, node_id, route
@@ -149,6 +149,10 @@ def option(*names: str, seconds: float | None = None, excluded: str | None = Non
         ),
         ([option("tv")], "tv answers alone: there is no other way"),
         (
+            [option("tv", seconds=0.1)],
+            "tv answers alone, 11 tokens in about 0.1 s (the first after 0.05): there is no other way",
+        ),
+        (
             [option("tv"), option("car")],
             "tv answers alone: how fast the devices are is not known, "
             "so the fewest that have room were taken",
@@ -157,3 +161,21 @@ def option(*names: str, seconds: float | None = None, excluded: str | None = Non
 )
 def test_why_in_a_sentence(options: list[Option], text: str) -> None:
     assert reason(options) == text
+
+
+@pytest.mark.parametrize(
+    ("value_s", "text"),
+    [
+        (12.34, "12.3"),
+        (1.0, "1.0"),
+        (0.996, "1.0"),
+        (0.994, "0.99"),
+        (0.5, "0.5"),
+        (0.0512, "0.051"),
+        (0.00012, "0.00012"),
+        (0.00001, "0.0"),
+        (0.0, "0.0"),
+    ],
+)
+def test_seconds_below_one_have_two_significant_digits(value_s: float, text: str) -> None:
+    assert seconds(value_s) == text

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from mesh.decision import Decision, Explanation, Option, OptionKind, Prediction, Privacy, Share
 from mesh.types import Span
 from nodes.decisions import decision_json, print_explanation
+from nodes.present import plan_json
+from tests.nodes.shown import WHOLE
 
 DECISION = Decision(
     model="tiny",
@@ -28,6 +31,16 @@ DECISION = Decision(
     reason="tv + car share the layers",
     notes=("car: it claims much",),
 )
+
+
+NOBODY: dict[str, object] = {
+    "model": "tiny",
+    "precision": None,
+    "context": None,
+    "stages": [],
+    "standbys": [],
+}
+"""What JSON has of a plan where the mesh does not answer."""
 
 
 def test_the_fields_of_a_decision() -> None:
@@ -92,7 +105,38 @@ def test_in_json_there_is_one_object_also_where_nobody_of_the_mesh_answers(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     print_explanation(Explanation(DECISION, None), as_json=True)
-    assert json.loads(capsys.readouterr().out) == {"decision": decision_json(DECISION)}
+    assert json.loads(capsys.readouterr().out) == NOBODY | {"decision": decision_json(DECISION)}
+
+
+def test_a_plan_is_shown_where_the_mesh_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    print_explanation(Explanation(DECISION, WHOLE), as_json=False)
+    assert "on 3 devices, int4" in capsys.readouterr().out
+    print_explanation(Explanation(DECISION, WHOLE), as_json=True)
+    value = json.loads(capsys.readouterr().out)
+    assert list(value) == ["model", "precision", "context", "stages", "standbys", "decision"]
+    assert value == plan_json(WHOLE) | {"model": "tiny", "decision": decision_json(DECISION)}
+
+
+def test_where_a_server_answers_no_plan_is_shown_as_if_it_were_used(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mesh, server, out = DECISION.options
+    served = replace(DECISION, options=(server, mesh, out), reason="the server studio answers")
+    print_explanation(Explanation(served, WHOLE), as_json=False)
+    shown = capsys.readouterr().out
+    assert "the server studio answers" in shown
+    assert "on 3 devices" not in shown
+    assert "weights" not in shown
+    print_explanation(Explanation(served, WHOLE), as_json=True)
+    assert json.loads(capsys.readouterr().out) == NOBODY | {"decision": decision_json(served)}
+
+
+def test_less_than_a_second_is_shown_with_two_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    quick = replace(DECISION.options[0], prediction=Prediction(0.0, 0.0123, 0.001, 11))
+    print_explanation(Explanation(replace(DECISION, options=(quick,)), None), as_json=False)
+    shown = capsys.readouterr().out
+    assert "0.012 s" in shown
+    assert "0.022 s" in shown
 
 
 def test_a_name_with_brackets_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:

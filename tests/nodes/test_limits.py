@@ -68,7 +68,7 @@ def test_all_can_be_said_and_what_repeats_adds_up() -> None:
 
 
 def test_who_ignores_conditions_may_still_distrust() -> None:
-    found = limits("--ignore-conditions", "--distrust", "tv", "--metered", "no")
+    found = limits("--ignore-conditions", "--distrust", "tv", "--metered", "auto")
     assert (found.heeds_conditions, found.distrusted) == (False, frozenset({"tv"}))
 
 

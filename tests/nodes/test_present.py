@@ -7,9 +7,10 @@ from dataclasses import replace
 from rich.console import Console
 from rich.table import Table
 
-from mesh.types import Recovery
+from mesh.types import DeviceClass, FinishReason, NodeId, Recovery, Span, StageShare
 from nodes.present import (
     answer_json,
+    answer_line,
     device_json,
     devices_table,
     plan_json,
@@ -88,6 +89,31 @@ def test_an_answer_tells_its_recoveries() -> None:
             "recomputed_layers": 0,
         }
     ]
+
+
+def test_an_answer_is_one_line_for_people() -> None:
+    of_mesh = replace(
+        summary(4), stages=(StageShare(NodeId("1" * 32), "tv", DeviceClass.TV, Span(0, 9), 1, 1),)
+    )
+    speed = "first after 0.10 s, then 20.0 a second"
+    assert answer_line(of_mesh) == f"4 tokens, {speed}; tv [0, 9)"
+    cut = replace(of_mesh, reason=FinishReason.LENGTH)
+    assert answer_line(cut) == f"4 tokens, {speed}; cut at --max-tokens; tv [0, 9)"
+    empty = replace(of_mesh, tokens=(), tokens_per_s=0.0)
+    assert answer_line(empty) == "0 tokens, first after 0.10 s; tv [0, 9)"
+
+
+def test_an_answer_of_a_server_is_one_line_without_tokens_and_with_its_name() -> None:
+    speed = "first after 0.10 s, then 20.0 a second"
+    assert answer_line(summary(0), "studio") == f"{speed}; the server studio"
+    assert answer_line(summary(0)) == speed
+    filtered = replace(summary(0), reason=FinishReason.FILTERED)
+    assert answer_line(filtered, "studio") == f"{speed}; filtered; the server studio"
+
+
+def test_an_answer_of_the_mesh_names_no_server_though_one_was_chosen() -> None:
+    share = StageShare(NodeId("1" * 32), "tv", DeviceClass.TV, Span(0, 9), 1, 1)
+    assert answer_line(replace(summary(4), stages=(share,)), "studio").endswith("second; tv [0, 9)")
 
 
 def test_a_recovery_is_one_line_for_people() -> None:

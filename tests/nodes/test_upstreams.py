@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from mesh.card import Skill
 from mesh.decision import Privacy
 from mesh.errors import BadSetting
 from mesh.upstream import Dialect, Secret, UpstreamCard, UpstreamModel, UpstreamSettings
-from nodes.upstreams import read_upstreams
+from nodes.upstreams import _KNOWN_KEYS, read_upstreams
 
 KEY = "sk-live-0123456789abcdef"
 GOOD = {"address": '"http://192.168.1.5:8080/v1"', "models": '["qwen3:30b"]'}
@@ -54,11 +55,12 @@ def test_all_can_be_said(write: Write) -> None:
     [upstreams.attic]
     address = "http://192.168.1.5:8080/v1/"
     models = { "qwen3:30b" = "Qwen3-30B-A3B-Q4_K_M", "qwen3:4b" = "small" }
-    skills = { "qwen3:30b" = ["code", "german"] }
+    skills = { "qwen3:30b" = ["code", "math"] }
     privacy = "mesh"
     context_length = 32768
     tokens_per_s = 41
     first_token_s = 0
+    silence_s = 120
 
     [upstreams."a cloud"]
     address = "https://api.example.com"
@@ -74,13 +76,14 @@ def test_all_can_be_said(write: Write) -> None:
         UpstreamCard(
             name="attic",
             models=(
-                UpstreamModel("qwen3:30b", "Qwen3-30B-A3B-Q4_K_M", ("code", "german")),
+                UpstreamModel("qwen3:30b", "Qwen3-30B-A3B-Q4_K_M", ("code", "math")),
                 UpstreamModel("qwen3:4b", "small"),
             ),
             privacy=Privacy.MESH,
             context_length=32768,
             tokens_per_s=41.0,
             first_token_s=0.0,
+            silence_s=120.0,
         ),
         "http://192.168.1.5:8080/v1",
     )
@@ -92,6 +95,19 @@ def test_all_can_be_said(write: Write) -> None:
         Dialect("max_completion_tokens", frozenset({"temperature", "seed"})),
     )
     assert KEY not in repr(cloud)
+
+
+def test_the_example_of_the_documentation_is_read(write: Write) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "upstreams.md").read_text("utf-8")
+    example = text.partition("```toml\n")[2].partition("```")[0]
+    attic, gemini = read_upstreams(write(example), {"GEMINI_API_KEY": KEY})
+    assert attic.card.models[0].skills == ("code", "math")
+    assert gemini.key == Secret(KEY)
+
+
+def test_the_documentation_names_every_skill_and_every_key() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "upstreams.md").read_text("utf-8")
+    assert [word for word in (*Skill, *_KNOWN_KEYS) if f"`{word}`" not in text] == []
 
 
 @pytest.mark.parametrize("is_absolute", [True, False])
@@ -114,9 +130,17 @@ def test_a_key_is_read_from_a_file_beside_the_settings_or_anywhere(
         ({"address": '"192.168.1.5:8080"'}, "address", "a URL such as http://192.168.1.5:8080/v1"),
         ({"address": '"ftp://192.168.1.5"'}, "address", "a URL such as"),
         ({"address": '"http://"'}, "address", "a URL such as"),
-        ({"address": '"http://house:99999/v1"'}, "address", "a URL such as"),
-        ({"address": f'"http://me:{KEY}@house/v1"'}, "address", "without user, password, query"),
-        ({"address": f'"https://house/v1?key={KEY}"'}, "address", "without user, password, query"),
+        ({"address": '""'}, "address", "is empty; write a URL such as http://192.168.1.5:8080/v1"),
+        ({"address": '"http://house:99999/v1"'}, "address", "'99999' is no port; write a number from 1 to"),
+        ({"address": '"http://house:0/v1"'}, "address", "'0' is no port"),
+        ({"address": f'"http://house:{KEY}/v1"'}, "address", "what stands behind the last colon is no port"),
+        (
+            {"address": '"http://house:8080/v1/chat/completions/"'},
+            "address",
+            "/chat/completions is put behind the address, so leave it out: http://house:8080/v1",
+        ),
+        ({"address": f'"http://me:{KEY}@house/v1"'}, "address", "without user, password or query"),
+        ({"address": f'"https://house/v1?key={KEY}"'}, "address", "without user, password or query"),
         ({"address": '"http://house/v1#a"'}, "address", "a URL such as"),
         ({"address": '"http://my house/v1"'}, "address", "a URL such as"),
         ({"models": None}, "models", "name at least one"),
@@ -128,6 +152,8 @@ def test_a_key_is_read_from_a_file_beside_the_settings_or_anywhere(
         ({"models": '["a", 7]'}, "models", "must be a list"),
         ({"models": "{ a = 7 }"}, "models", "must be a list"),
         ({"skills": '"code"'}, "skills", "must be a list"),
+        ({"skills": '["code", "german"]'}, "skills", "no skill is called 'german'; skills are chat, math, "),
+        ({"skills": '{ "qwen3:30b" = ["Code"] }'}, "skills", "no skill is called 'Code'; skills are chat, "),
         ({"skills": '{ "gpt" = ["code"] }'}, "skills", "'gpt' is none of its models: qwen3:30b"),
         ({"skills": '{ "qwen3:30b" = "code" }'}, "skills", "must be a list"),
         ({"privacy": '"house"'}, "privacy", '"mesh" for a server in the house, or "cloud"'),
@@ -140,6 +166,8 @@ def test_a_key_is_read_from_a_file_beside_the_settings_or_anywhere(
         ({"tokens_per_s": '"fast"'}, "tokens_per_s", "a number above 0"),
         ({"first_token_s": "-1"}, "first_token_s", "a number of 0 or more"),
         ({"first_token_s": "inf"}, "first_token_s", "a number of 0 or more"),
+        ({"silence_s": "0"}, "silence_s", "a number above 0"),
+        ({"silence_s": "inf"}, "silence_s", "a number above 0"),
         ({"max_tokens_name": '"limit"'}, "max_tokens_name", "one of max_tokens, max_completion_tokens"),
         ({"leave_out": '["model"]'}, "leave_out", "may name temperature, top_p, seed, stream_options"),
         ({"adress": '"http://house"'}, "adress", "there is no such key; known are address, "),

@@ -79,7 +79,7 @@ def test_a_device_that_its_owner_drains_hands_over_and_is_drained_when_that_is_d
             assert_handed_over(heard, name)
             assert held == [0]
             assert drains[0].done()
-            assert name not in await route(home)
+            assert name not in await route(home, at="watch")
 
     run(main())
 
@@ -224,7 +224,7 @@ def test_a_device_that_its_owner_lets_rest_hands_over_and_takes_nothing_new_even
             for name in ("car", "tv", "pc"):
                 told[name].tell(Condition(resting_until="07:00"))
             await asyncio.sleep(0.1)
-            with pytest.raises(MeshError, match="lets it rest until 07:00"):
+            with pytest.raises(MeshError, match="takes nothing new: its owner lets it rest until 07:00"):
                 await only(home, "phone")
             told[resting].tell(Condition(battery=0.1))  # it may be used again, though it is tired
             await asyncio.sleep(0.1)

@@ -61,7 +61,7 @@ FAST = replace(STATUS, speed=SPEED)
 LINKED = replace(
     STATUS, links=(LinkRecord(NodeId("2" * 32), 0.25, 2e7), LinkRecord(NodeId("3" * 32), 0.5, None))
 )
-LEAVING = replace(STATUS, spare_bytes=40, leaving="its battery is at 12 %")
+LEAVING = replace(STATUS, spare_bytes=40, leaving="its battery is at 12 %", is_closed=True)
 SAMPLING = Sampling(temperature=0.8, top_k=40, top_p=0.95, min_p=0.05, seed=2**64 - 1)
 SESSION = SessionId("0123456789abcdef")
 HOP = Hop(RECORD.node_id, RECORD.address, KEY)
