@@ -17,7 +17,9 @@ from mesh.types import NodeId
 
 _MOST_AT_ONCE = 2.0  # an answer that took ten times as long counts as twice
 _MOST = 8.0  # beyond it something else is wrong
-_WEIGHT = 0.8  # of the newest answer: after three less than a hundredth of the error is left
+_WEIGHTS = (0.8, 0.5, 0.4, 0.3)
+"""Of an answer, by how many there were before: after three a sixteenth of the error is left. Later ones count
+as part of a mean, for each is off by what else its devices had to do."""
 
 
 class Corrections:
@@ -25,6 +27,7 @@ class Corrections:
 
     def __init__(self) -> None:
         self._factors: dict[NodeId, float] = {}
+        self._num_answers: dict[NodeId, int] = {}
 
     def factor(self, node_id: NodeId) -> float:
         """Times as long as it says; 1 while nothing was seen of it."""
@@ -42,10 +45,13 @@ class Corrections:
         ratio = min(_MOST_AT_ONCE, max(1 / _MOST_AT_ONCE, measured_s / total_s))
         largest = max(expected_s.values())
         for node_id, seconds in expected_s.items():
-            weight = _WEIGHT * seconds / largest
+            num_before = self._num_answers.get(node_id, 0)
+            self._num_answers[node_id] = num_before + 1
+            weight = _WEIGHTS[min(num_before, len(_WEIGHTS) - 1)] * seconds / largest
             factor = self.factor(node_id) * ratio**weight
             self._factors[node_id] = min(_MOST, max(1 / _MOST, factor))
 
     def forget(self, node_id: NodeId) -> None:
         """A node has gone, or has started anew: what was seen of it counts no more."""
         self._factors.pop(node_id, None)
+        self._num_answers.pop(node_id, None)

@@ -38,6 +38,25 @@ def test_by_other_routes_the_blame_ends_where_it_belongs() -> None:
     assert corrections.factor(B) == pytest.approx(1, rel=0.1)
 
 
+def test_answers_that_swing_are_averaged_rather_than_followed() -> None:
+    corrections = Corrections()
+    factors = []
+    for turn in range(40):
+        corrections.observed({A: 0.01 * corrections.factor(A)}, 0.02 * (1.3 if turn % 2 else 1 / 1.3))
+        factors.append(corrections.factor(A))
+    assert factors[-1] == pytest.approx(2, rel=0.08)
+    assert max(factors[10:]) / min(factors[10:]) < 1.12
+
+
+def test_a_device_that_becomes_slower_for_good_is_known_after_some_answers() -> None:
+    corrections = Corrections()
+    for _ in range(20):
+        after(corrections, {"a": 0.01})
+    for _ in range(8):
+        after(corrections, {"a": 0.02})
+    assert after(corrections, {"a": 0.02}) == pytest.approx(1, abs=0.1)
+
+
 def test_one_answer_moves_a_device_by_a_factor_of_two_at_most() -> None:
     corrections = Corrections()
     corrections.observed({A: 0.01}, 100.0)
