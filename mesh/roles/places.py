@@ -204,17 +204,19 @@ class Places:
         if self._leave(place):
             await self._means.compute.close(place.cache)
             self._means.ledger.drop_cache(place.cache)
+            self._means.attention.neglect(place.cache)
 
     async def _park(self, place: Place) -> None:
         """Free one place, and keep its cache while nobody needs the room."""
         if self._leave(place):
-            await self.caches.free(self._means.ledger.park_cache(place.cache))
+            doomed = self._means.ledger.park_cache(place.cache)
+            self._means.attention.neglect(place.cache)
+            await self.caches.free(doomed)
 
     def _leave(self, place: Place) -> bool:
         if self._places.pop(place.cache, None) is not place:
             return False
         self.caches.forget(place)
-        self._means.attention.neglect(place.cache)
         self._stay.add(now_s() - place.opened_s)
         return True
 

@@ -201,6 +201,7 @@ class Roster:
         """Beat to those who are attended now, in the rhythm that they need."""
         everybody = frozenset(node_id for group in self._attended.values() for node_id in group)
         others = everybody - {self._own.node_id}
+        self._refresh()  # they plan by how many sessions are here
         self._contacts.attend(others)
         if others:
             self._rhythm.quicken(now_s())
