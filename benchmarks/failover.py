@@ -35,7 +35,7 @@ Tokens = tuple[int, ...]
 
 
 def _options(max_tokens: int = LAST_TOKEN + 9) -> ChatOptions:
-    return ChatOptions(model=DEFAULT_MODEL, max_tokens=max_tokens, temperature=0.8, seed=7)
+    return ChatOptions(model=DEFAULT_MODEL, max_tokens=max_tokens, temperature=0.8, seed=7, drafting="none")
 
 
 @dataclass(frozen=True, slots=True)

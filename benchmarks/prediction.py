@@ -34,7 +34,9 @@ async def ratios(home: MeshHome, num_answers: int) -> list[float]:
     found = []
     async with mesh.connect(str(home.door), mesh=home.mesh_name) as client:
         for _ in range(num_answers):
-            answer = client.chat(home.prompts.story(), model=home.model, max_tokens=NUM_TOKENS)
+            answer = client.chat(
+                home.prompts.story(), model=home.model, max_tokens=NUM_TOKENS, drafting="none"
+            )
             await answer.text()
             chosen = answer.decision.chosen if answer.decision else None
             if chosen is None or chosen.prediction is None:

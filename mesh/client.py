@@ -44,6 +44,7 @@ from mesh.types import (
     MIN_ID_DIGITS,
     ChatMessage,
     Device,
+    Drafting,
     NodeRecord,
     NodeState,
     Plan,
@@ -78,6 +79,8 @@ class ChatOptions(TypedDict, total=False):
     """What the model is to be good at, where none is named: chat, math, code, ...; see `mesh.card.Skill`."""
     privacy: str
     """How far the request may go: device, mesh (the default) or cloud; see `mesh.Privacy`."""
+    drafting: str
+    """How tokens are guessed ahead: none or lookup; by default as the gateway has it."""
 
 
 class Answer:
@@ -221,6 +224,7 @@ class Client:
             deadline_s=deadline_s,
             privacy=privacy,
             skill=options.get("skill"),
+            drafting=Drafting.parse(options["drafting"]) if "drafting" in options else None,
         )
         return Answer(request, gateways)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mesh.types import Aim, Standby
+from mesh.types import Aim, Drafting, Standby
 
 DEFAULT_MESH = "home"
 """Name of the mesh where none is given."""
@@ -91,5 +91,9 @@ class Planning:
     """For which spans another node holds a warm copy."""
     aim: Aim | None = None
     """What makes a plan the best; None: throughput while many ask, else latency."""
+    drafting: Drafting = Drafting.LOOKUP
+    """How tokens are guessed, where a request says nothing of it."""
+    draft_depth: int | None = None
+    """So many are guessed at once, whatever that is worth; None: as many as pay."""
     distrusted: frozenset[str] = frozenset()
     """Devices that the gateway never uses, by name or the first 4 or more digits of the id."""

@@ -13,6 +13,7 @@ from mesh.types import (
     Address,
     ChatMessage,
     Device,
+    Drafting,
     Hop,
     NodeId,
     NodeRecord,
@@ -29,8 +30,11 @@ from mesh.types import (
 
 _UNKNOWN = NodeId("")
 
-PROTOCOL = ProtocolVersion(1, 0)
+PROTOCOL = ProtocolVersion(1, 1)
 """The wire's version. The major number rises when an older node could misunderstand a newer one."""
+
+GUESSES_SINCE = ProtocolVersion(1, 1)
+"""A stage of an older version would take the rows of guessed tokens for those of known ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +174,9 @@ class Frame:
     start: int
     payload: Payload
     sample: bool
+    drafts: tuple[int, ...] = ()
+    """Tokens that are only guessed: the last rows are theirs, and a token is drawn after the row before them
+    and after each of theirs that was guessed right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +187,13 @@ class Token:
     epoch: int
     position: int
     token: int
+    more: tuple[int, ...] = ()
+    """Those at the positions behind it, where tokens were guessed right."""
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """All of them."""
+        return (self.token, *self.more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +304,8 @@ class ChatRequest:
     """How far it may go."""
     skill: str | None = None
     """What the model is to be good at, where none is named; see `mesh.card.Skill`."""
+    drafting: Drafting | None = None
+    """How tokens are guessed; None: as the gateway has it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,12 @@ class Step:
     payload: Payload
     sample: bool
     """Whether the last stage draws the token that follows the last row."""
+    drafts: tuple[int, ...] = ()
+    """Guessed tokens, whose rows are the last ones, fewer than all.
+
+    The last stage draws a token after the row before them and, as long as it is the one that was guessed,
+    after each of theirs.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +145,8 @@ class Sampled:
 
     position: int
     token: int
+    more: tuple[int, ...] = ()
+    """Those at the positions behind it, where drafts were right."""
 
 
 @dataclass(frozen=True, slots=True)

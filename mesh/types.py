@@ -492,6 +492,40 @@ class Recovery:
     """Layers that stages which lived had to compute again."""
 
 
+class Drafting(StrEnum):
+    """How tokens are guessed before they are made, so that several are made at once."""
+
+    NONE = "none"
+    LOOKUP = "lookup"
+    """By where the text stood before in the same conversation."""
+
+    @classmethod
+    def parse(cls, text: str) -> Drafting:
+        """Read one; raise BadSetting that names the text and the valid words."""
+        try:
+            return cls(text)
+        except ValueError:
+            raise BadSetting(f"'{text}' is no way to guess; say one of: {', '.join(cls)}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Guesses:
+    """What was guessed in one answer."""
+
+    drafter: str
+    """Who guessed."""
+    num_drafted: int
+    """Tokens that were guessed and verified."""
+    num_right: int
+    """Of these, that were right: each saved a traversal of the stages."""
+    num_traversals: int
+
+    @property
+    def accept_length(self) -> float:
+        """Tokens that a traversal brought on average; 0 without any."""
+        return 1 + self.num_right / self.num_traversals if self.num_traversals else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """What is known when an answer has ended."""
@@ -511,6 +545,8 @@ class Summary:
     recoveries: tuple[Recovery, ...] = ()
     reused_positions: int = 0
     """Positions of the prompt that no stage had to compute: another session had begun in the same way."""
+    guesses: Guesses | None = None
+    """None where nothing was to be guessed."""
 
 
 def _require(held: bool, message: str) -> None:

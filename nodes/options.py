@@ -24,7 +24,7 @@ from mesh.config import DEFAULT_MESH
 from mesh.decision import Privacy
 from mesh.errors import BadSetting
 from mesh.logic.rest import RestTime, parse_rest_time
-from mesh.types import Address, Aim, DeviceClass, Standby
+from mesh.types import Address, Aim, DeviceClass, Drafting, Standby
 from nodes.identity import MAX_NAME_LENGTH, check_device_name, is_device_name
 from nodes.memory_size import parse_memory_size
 from nodes.share import parse_share
@@ -198,11 +198,19 @@ def sampling_options(command: Callable[..., object]) -> Callable[..., object]:
 
     @functools.wraps(command)
     def with_chat(
-        *, max_tokens: int, temperature: float, seed: int | None, privacy: str, **rest: object
+        *,
+        max_tokens: int,
+        temperature: float,
+        seed: int | None,
+        privacy: str,
+        drafting: str | None,
+        **rest: object,
     ) -> object:
         chat = ChatOptions(max_tokens=max_tokens, temperature=temperature, privacy=privacy)
         if seed is not None:
             chat["seed"] = seed
+        if drafting is not None:
+            chat["drafting"] = drafting
         return command(chat=chat, **rest)
 
     return _with(
@@ -217,6 +225,11 @@ def sampling_options(command: Callable[..., object]) -> Callable[..., object]:
         ),
         click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="The same seed, the same answer."),
         privacy_option,
+        click.option(
+            "--drafting",
+            type=click.Choice([kind.value for kind in Drafting]),
+            help="How tokens are guessed ahead; the text is the same [default: as the node has it, lookup].",
+        ),
     )
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from mesh.types import (
     Device,
     FinishReason,
+    Guesses,
     NodeState,
     Plan,
     PlannedStage,
@@ -253,6 +254,18 @@ def answer_json(text: str, summary: Summary) -> dict[str, object]:
         "tokens_per_s": round(summary.tokens_per_s, 2),
         "devices": [share_json(share) for share in summary.stages],
         "recoveries": [recovery_json(recovery) for recovery in summary.recoveries],
+        "guesses": guesses_json(summary.guesses) if summary.guesses else None,
+    }
+
+
+def guesses_json(guesses: Guesses) -> dict[str, object]:
+    """What was guessed ahead in an answer."""
+    return {
+        "drafter": guesses.drafter,
+        "drafted": guesses.num_drafted,
+        "accepted": guesses.num_right,
+        "traversals": guesses.num_traversals,
+        "accept_length": round(guesses.accept_length, 3),
     }
 
 

@@ -174,8 +174,13 @@ class TokenFunction:
             return Hidden(b"".join([value.to_bytes(_VALUE_BYTES, "little") + filler for value in outputs]))
         if not step.sample:
             return None
-        position = step.start + len(rows)
-        return Sampled(position, _draw(outputs[-1], cache.sampling, position, stage.spec.vocab_size))
+        position = step.start + len(rows) - len(step.drafts)
+        tokens: list[int] = []
+        for output, draft in zip(outputs[-1 - len(step.drafts) :], (*step.drafts, None), strict=True):
+            tokens.append(_draw(output, cache.sampling, position + len(tokens), stage.spec.vocab_size))
+            if tokens[-1] != draft:
+                break
+        return Sampled(position, tokens[0], tuple(tokens[1:]))
 
 
 def reference_tokens(

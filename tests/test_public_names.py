@@ -63,6 +63,7 @@ def test_the_options_of_a_chat_are_these() -> None:
         "deadline_s",
         "skill",
         "privacy",
+        "drafting",
     ]
 
 

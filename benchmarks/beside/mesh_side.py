@@ -86,7 +86,8 @@ class MeshHome:
 
     async def _ask_one(self, prompt: str, max_tokens: int) -> Heard:
         async with mesh.connect(str(self.door), mesh=self.mesh_name) as client:
-            return await hear(client.chat(prompt, model=self.model, max_tokens=max_tokens))
+            # Without guesses, as the other side: what they gain is measured in benchmarks.speculation.
+            return await hear(client.chat(prompt, model=self.model, max_tokens=max_tokens, drafting="none"))
 
     def _cpu_s(self) -> list[float]:
         for agent in self.agents:

@@ -8,13 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mesh.errors import InternalError, MeshError, NotFinite, StageNotLoaded, UnknownSession
+from mesh.errors import (
+    InternalError,
+    MeshError,
+    NotFinite,
+    ShapeMismatch,
+    StageNotLoaded,
+    UnknownSession,
+)
 from mesh.model.sampling import sample
 from mesh.ports import Prefix, Sampled, Step, StepResult
 from mesh.spec import ModelSpec
@@ -76,8 +84,13 @@ class Stage(Protocol[C, R]):
     def to_bytes(self, run: R) -> bytes:
         """Return the hidden states that go to the next stage."""
 
-    def scores(self, runs: Sequence[R]) -> Sequence[NDArray[np.float32]]:
-        """Score the last row of each, [vocab] each; only the last stage of a model can."""
+    def scores(self, runs: Sequence[R], counts: Sequence[int]) -> Sequence[NDArray[np.float32]]:
+        """Score so many of the last rows of each, [count, vocab] each; only the last stage of a model can."""
+
+
+def per_run(rows: NDArray[np.float32], counts: Sequence[int]) -> list[NDArray[np.float32]]:
+    """Cut rows of several runs into those of each."""
+    return [rows[end - count : end] for end, count in zip(accumulate(counts), counts, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +162,10 @@ class StagedEngine(Generic[C, R]):
         session = self._sessions.get(step.cache)
         if session is None:
             raise UnknownSession(f"session {step.cache.session_id} is not open here")
-        return _Work(index, step, session.stage.begin(step.payload, step.start, session.cache), session)
+        run = session.stage.begin(step.payload, step.start, session.cache)
+        if step.drafts and run.num_rows <= len(step.drafts):
+            raise ShapeMismatch(f"{len(step.drafts)} drafts in a frame of {run.num_rows} rows")
+        return _Work(index, step, run, session)
 
 
 def _compute(works: Sequence[_Work[C, R]], results: list[StepResult]) -> None:
@@ -167,10 +183,24 @@ def _compute(works: Sequence[_Work[C, R]], results: list[StepResult]) -> None:
 
 
 def _sample(stage: Stage[C, R], works: Sequence[_Work[C, R]], results: list[StepResult]) -> None:
-    """Draw a token for each frame from its last row."""
-    for work, logits in zip(works, stage.scores([work.run for work in works]), strict=True):
-        position = work.step.start + work.run.num_rows
+    """Draw a token for each frame from its last row, and before that from those that drafts follow."""
+    counts = [1 + len(work.step.drafts) for work in works]
+    for work, logits in zip(works, stage.scores([work.run for work in works], counts), strict=True):
+        position = work.step.start + work.run.num_rows - len(work.step.drafts)
         try:
-            results[work.index] = Sampled(position, sample(logits, work.session.sampling, position))
+            tokens = _drawn(logits, work.step.drafts, work.session.sampling, position)
+            results[work.index] = Sampled(position, tokens[0], tuple(tokens[1:]))
         except InternalError as error:
             results[work.index] = error
+
+
+def _drawn(
+    logits: NDArray[np.float32], drafts: Sequence[int], sampling: Sampling, position: int
+) -> list[int]:
+    """The tokens from a position on, as far as the drafts before each were right."""
+    tokens: list[int] = []
+    for row, draft in zip(logits, (*drafts, None), strict=True):
+        tokens.append(sample(row, sampling, position + len(tokens)))
+        if tokens[-1] != draft:
+            break
+    return tokens

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mesh.engines.staged import StagedEngine
+from mesh.engines.staged import StagedEngine, per_run
 from mesh.errors import InsufficientMemory, InternalError, NotFinite, ShapeMismatch
 from mesh.model import stage as reference
 from mesh.model.kv_cache import KvCache
@@ -91,9 +91,11 @@ class _Stage:
         # numpy has no bf16: the bytes pass as integers.
         return run.hidden.contiguous().view(torch.uint8).numpy().tobytes()
 
-    def scores(self, runs: Sequence[_Run]) -> list[NDArray[np.float32]]:
+    def scores(self, runs: Sequence[_Run], counts: Sequence[int]) -> list[NDArray[np.float32]]:
+        last_rows = [row[None] for run, n in zip(runs, counts, strict=True) for row in run.hidden[-n:]]
         with self._guard(f"the tokens of {len(runs)} sessions"):
-            return [logits.numpy() for logits in self._stage.scores([run.hidden[-1:] for run in runs])]
+            scores = np.stack([logits.numpy() for logits in self._stage.scores(last_rows)])
+        return per_run(scores, counts)
 
     def _rows(self, payload: Payload) -> torch.Tensor:
         """Make a frame's payload a tensor: token ids [tokens], or hidden states [tokens, hidden]."""

@@ -34,6 +34,8 @@ class Rows:
     data: bytes
     sample: bool
     """Whether the last stage draws the token after the last row."""
+    drafts: tuple[int, ...] = ()
+    """Guessed tokens: the last rows are theirs."""
 
     @property
     def end(self) -> int:
@@ -66,18 +68,29 @@ class Relay:
         """What the gateway knew when the route was opened anew; None as long as it never was."""
         self._awaited: int | None = None
         """Frames that start beyond it are old: the hop before was asked to send on from there."""
+        self._sure_to = 0
+        """Rows before it are not of guessed tokens, or were guessed right."""
+
+    @property
+    def reached(self) -> int:
+        """How far it has come for sure; rows of guessed tokens may be behind that."""
+        return min(self.length, self._sure_to)
 
     def begin_with(self, length: int) -> None:
         """The cache begins with rows of another session: they are there, and were never made for this one."""
-        self.length = self._kept_from = length
+        self.length = self._kept_from = self._sure_to = length
 
     def reopen(self, known: int) -> Rewound:
         """The route exists anew: say where the cache ends, and wait for the next hop to say the same.
 
         The gateway has the tokens of rows before `known` - 1: sent again, they may go in one frame. From that
-        row on each is to draw its token once more.
+        row on each is to draw its token once more. Rows of guessed tokens, of which nobody has said that they
+        are right, are given up: of those that the gateway knows only the newest may have been guessed wrong.
         """
         self._sent_to, self._known = None, known
+        if self.length > (sure_to := max(self._sure_to, known - 1)):
+            self._cut(sure_to)
+        self._settle()
         return self._await(self.length)
 
     def takes(self, start: int) -> bool:
@@ -91,13 +104,15 @@ class Relay:
         """Take what came out of a frame; return what the next hop is to be sent now, maybe nothing."""
         if rows.start < self.length:
             self._cut(rows.start)
+        self._settle()
         self.length = rows.end
+        self._sure_to = rows.end - len(rows.drafts)
         self._keep(rows)
         return self._due()
 
     def advanced(self, length: int) -> None:
-        """A frame went through the last stage, which sends no rows on."""
-        self.length = self._kept_from = length
+        """A frame went through the last stage, which sends no rows on; those before `length` are sure."""
+        self.length = self._kept_from = self._sure_to = length
 
     def take_back(self, position: int) -> Rewound:
         """Ask for the rows from a position on once more, though they are there: what they led to is not."""
@@ -117,6 +132,11 @@ class Relay:
         self._kept.clear()
         self.kept_bytes, self._kept_from = 0, self.length
 
+    def _settle(self) -> None:
+        """What is left of the newest rows was guessed right, or was no guess."""
+        if self._kept and self._kept[-1].drafts:
+            self._kept[-1] = replace(self._kept[-1], drafts=())
+
     def _keep(self, rows: Rows) -> None:
         self._kept.append(rows)
         self.kept_bytes += len(rows.data)
@@ -127,7 +147,7 @@ class Relay:
 
     def _cut(self, position: int) -> None:
         """Take back all rows from a position on."""
-        self.length = position
+        self.length, self._sure_to = position, min(self._sure_to, position)
         self._kept_from = min(self._kept_from, position)
         if self._sent_to is not None:
             self._sent_to = min(self._sent_to, position)
@@ -138,14 +158,25 @@ class Relay:
                 self._keep(_part(last, last.start, position))
 
     def _due(self) -> list[Rows]:
-        """Return the rows that the next hop lacks, in as few frames as may be, and count them as sent."""
+        """Return the rows that the next hop lacks, in as few frames as may be, and count them as sent.
+
+        Guesses go whole, behind the known row before them, or not at all: a hop that has that row has had its
+        token drawn, and what follows from that is on its way.
+        """
         if self._sent_to is None or self._sent_to >= self.length:
             return []
-        sent_to, self._sent_to = self._sent_to, self.length
+        sent_to, newest = self._sent_to, self._kept[-1]
+        if newest.drafts and newest.start < sent_to:
+            return []
+        self._sent_to = self.length
         # As a rule only the newest: so it is looked for from the end.
         lacking = takewhile(lambda rows: rows.end > sent_to, reversed(self._kept))
         wanted = [_part(rows, sent_to, rows.end) for rows in lacking][::-1]
-        return wanted if self._known is None else _in_frames(wanted, self._known)
+        if self._known is None:
+            return wanted
+        if newest.drafts:
+            return [*_in_frames(wanted[:-1], self._known), newest]
+        return _in_frames(wanted, self._known)
 
 
 def _part(rows: Rows, start: int, end: int) -> Rows:

@@ -10,24 +10,25 @@ from dataclasses import dataclass
 
 from mesh.config import MAX_FRAME_POSITIONS
 from mesh.errors import BadSetting, ContextExceeded
+from mesh.logic.speculation import Speculation
 from mesh.messages import Frame, Token
-from mesh.types import FinishReason, SessionId, TokenIds
+from mesh.types import FinishReason, Guesses, SessionId, TokenIds
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What a token led to: text to show or the end, and the frame that asks for the next."""
+    """What tokens led to: text to show or the end, and the frame that asks for the next."""
 
-    token: int
-    """The token, for the answer unless it ended it."""
+    tokens: tuple[int, ...]
+    """Those that came, in order, at least one."""
     frame: Frame | None
     reason: FinishReason | None
     """Why the answer ended; None while it goes on."""
 
     @property
-    def is_text(self) -> bool:
-        """Whether the token belongs to the answer: all do but the one by which the model stops."""
-        return self.reason is not FinishReason.STOP
+    def text(self) -> tuple[int, ...]:
+        """The tokens that belong to the answer: all do but the one by which the model stops."""
+        return self.tokens[:-1] if self.reason is FinishReason.STOP else self.tokens
 
 
 EPOCHS_A_GATEWAY = 2**16
@@ -64,15 +65,27 @@ class Session:
     """The state of one answer."""
 
     def __init__(
-        self, session_id: SessionId, prompt: tuple[int, ...], max_tokens: int, stop_ids: frozenset[int]
+        self,
+        session_id: SessionId,
+        prompt: tuple[int, ...],
+        max_tokens: int,
+        stop_ids: frozenset[int],
+        speculation: Speculation | None = None,
     ) -> None:
         self.session_id = session_id
         self.epoch = 0
+        self.speculation = speculation
+        """The guessing at what comes; None: nothing is guessed."""
+        self.may_guess = True
+        """Whether all stages of the route understand guesses."""
+        self._num_sure = 0
+        """Of the history, whose rows the stages have for sure, once a token was drawn."""
         self._prompt = prompt
         self._max_tokens = max_tokens
         self._stop_ids = stop_ids
         self._generated: list[int] = []
         self._is_over = False
+        self._is_learning = False
 
     def go_on(self, epoch: int, tokens: tuple[int, ...]) -> None:
         """Take over an answer that another gateway began, with the tokens that its client has."""
@@ -100,6 +113,12 @@ class Session:
         return (*self._prompt, *self._generated)
 
     @property
+    def reusable(self) -> tuple[int, ...]:
+        """Of the history, what others may begin with: rows behind it may be of wrong guesses."""
+        guesses = self.guesses
+        return self.history[: self._num_sure] if guesses and guesses.num_drafted else self.history
+
+    @property
     def position(self) -> int:
         """Position of the token that is waited for."""
         return len(self._prompt) + len(self._generated)
@@ -113,20 +132,65 @@ class Session:
         starts = range(position, len(known), num_rows)
         return [self._frame(start, known[start : start + num_rows]) for start in starts]
 
-    def accept(self, token: Token) -> Accepted | None:
-        """Take a token from the last stage; None for one that is not waited for.
+    def accept(self, token: Token, took_s: float | None = None) -> Accepted | None:
+        """Take what the last stage has drawn; None for what is not waited for.
 
-        That is one of another epoch, of another position (repeated, or overtaken), or after the end.
+        That is something of another epoch, of another position (repeated, or overtaken), or after the end.
+        What comes behind the token that ends the answer is dropped. `took_s`: since the frame that asked for
+        it went out; None where that says nothing of the stages.
         """
         expected = (self.session_id, self.epoch, self.position)
         if self._is_over or (token.session_id, token.epoch, token.position) != expected:
             return None
-        reason = self._reason_to_end(token.token)
+        taken: list[int] = []
+        reason: FinishReason | None = None
+        for one in token.tokens:
+            reason = self._reason_to_end(one)
+            taken.append(one)
+            if reason is not FinishReason.STOP:
+                self._generated.append(one)
+            if reason is not None:
+                break
         self._is_over = reason is not None
-        if reason is not FinishReason.STOP:
-            self._generated.append(token.token)
-        frame = None if self._is_over else self._frame(token.position, (token.token,))
-        return Accepted(token.token, frame, reason)
+        self._num_sure = token.position + len(taken) - 1
+        if self.speculation is not None:
+            self._learn(self.speculation, tuple(taken), took_s)
+        return Accepted(tuple(taken), None if self._is_over else self._asking(), reason)
+
+    @property
+    def guesses(self) -> Guesses | None:
+        """What was guessed so far; None where nothing is."""
+        return self.speculation.guesses if self.speculation is not None else None
+
+    def reopened(self) -> None:
+        """The route is another from now on: what was asked by the last one, with its guesses, is void."""
+        self.epoch += 1
+        self.not_asked()
+
+    def not_asked(self) -> None:
+        """The frame that was made last, with its guesses, is not under way."""
+        if self.speculation is not None:
+            self.speculation.nothing_sent()
+
+    def _learn(self, speculation: Speculation, tokens: tuple[int, ...], took_s: float | None) -> None:
+        if not self._is_learning:
+            self._is_learning = True
+            speculation.begin(
+                (*self._prompt, *self._generated[: self._num_sure + 1 - len(self._prompt) - len(tokens)])
+            )
+        if took_s is not None:
+            speculation.took(took_s)
+        speculation.came(tokens)
+
+    def _asking(self) -> Frame:
+        """The newest token, with what may follow it, asks for what follows it indeed."""
+        drafts: tuple[int, ...] = ()
+        if self.speculation is not None:
+            left = self._max_tokens - len(self._generated)
+            drafts = self.speculation.drafts(left - 1 if self.may_guess else 0)
+        start = self.position - 1
+        ids = TokenIds((self._generated[-1], *drafts))
+        return Frame(self.session_id, self.epoch, 0, start, ids, sample=True, drafts=drafts)
 
     def _reason_to_end(self, token: int) -> FinishReason | None:
         if token in self._stop_ids:

@@ -137,4 +137,4 @@ class Answers:
 
 
 def _history(driver: Driver) -> History:
-    return History(driver.session.session_id, driver.session.history, driver.plan)
+    return History(driver.session.session_id, driver.session.reusable, driver.plan)

@@ -17,7 +17,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
 
-from mesh.config import Timing
+from mesh.config import Planning, Timing
 from mesh.decision import Decision, Option, Privacy
 from mesh.errors import (
     BadRequest,
@@ -29,9 +29,11 @@ from mesh.errors import (
     retry_after_s,
 )
 from mesh.link import Link
+from mesh.logic.drafting import PromptLookup
 from mesh.logic.explaining import reason
 from mesh.logic.routing import option
 from mesh.logic.session import Session, check_max_tokens, needed_context
+from mesh.logic.speculation import Speculation
 from mesh.messages import ChatRequest, Decided, PlanReply, PlanRequest, Routed
 from mesh.now import now_s
 from mesh.ports import Library, TextCodec
@@ -43,7 +45,7 @@ from mesh.roles.planning import FirstRoute, Planner
 from mesh.roles.roster import Roster
 from mesh.roles.survey import Survey
 from mesh.roles.telling import Telling
-from mesh.types import FinishReason, NodeRecord, Plan, Recovery, SessionId, StageShare, Summary
+from mesh.types import Drafting, FinishReason, NodeRecord, Plan, Recovery, SessionId, StageShare, Summary
 from mesh.upstream import UpstreamEnd, UpstreamFinish, UpstreamQuestion, UpstreamText
 
 _log = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ class ChattingParts:
     answers: Answers
     choosing: Choosing
     timing: Timing
+    planning: Planning
 
 
 @dataclass(slots=True)
@@ -134,7 +137,8 @@ class Chatting:
             return await self._by_server(choice.by, question, chat, telling)
         assert question.codec is not None
         session_id = SessionId(f"{self._rng.getrandbits(64):016x}")
-        session = Session(session_id, question.prompt, question.max_tokens, question.codec.stop_ids)
+        codec, guessing = question.codec, self._guessing(chat.request)
+        session = Session(session_id, question.prompt, question.max_tokens, codec.stop_ids, guessing)
         self._parts.planner.took(choice.by)
         return await self._by_mesh(choice.by, session, chat, telling)
 
@@ -186,7 +190,8 @@ class Chatting:
             )
         prompt = await library.encode_chat(model.name, request.messages)
         needed = needed_context(len(prompt), request.max_tokens, spec.context_length)
-        session = Session(started.session_id, prompt, request.max_tokens, codec.stop_ids)
+        guessing = self._guessing(request)
+        session = Session(started.session_id, prompt, request.max_tokens, codec.stop_ids, guessing)
         session.go_on(started.epoch, started.tokens)
         telling = self._telling(chat, codec)
         telling.skip(started.tokens)
@@ -229,7 +234,14 @@ class Chatting:
             stages=self._shares(outcome.plan),
             recoveries=outcome.recoveries,
             reused_positions=outcome.reused_positions,
+            guesses=outcome.guesses,
         )
+
+    def _guessing(self, request: ChatRequest) -> Speculation | None:
+        drafting = request.drafting or self._parts.planning.drafting
+        if drafting is Drafting.NONE:
+            return None
+        return Speculation(PromptLookup(), self._parts.planning.draft_depth)
 
     def _telling(self, chat: _Chat, codec: TextCodec | None) -> Telling:
         pieces, timing = codec.pieces() if codec is not None else None, self._parts.timing

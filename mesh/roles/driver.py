@@ -19,7 +19,16 @@ from mesh.logic.interruption import Interruption, RecoveryAccount
 from mesh.logic.prefixes import LEAST_SHARED
 from mesh.logic.session import Session
 from mesh.logic.standby import standbys
-from mesh.messages import CloseSession, Frame, OpenSession, ProgressRequest, Resume, SessionFailed, Token
+from mesh.messages import (
+    GUESSES_SINCE,
+    CloseSession,
+    Frame,
+    OpenSession,
+    ProgressRequest,
+    Resume,
+    SessionFailed,
+    Token,
+)
 from mesh.now import now_s
 from mesh.roles.deployer import LoadFailed
 from mesh.roles.helpers import Helpers
@@ -53,7 +62,9 @@ class Driver:
         self._listening = Listening(self._ask_progress, order, means.timing.stall_s)
         self._account = _account_of(order)
         self._recoveries: list[Recovery] = []
-        self._times_s: list[float] = []
+        self._first_s: float | None = None
+        """When the first token came."""
+        self._num_drawn = 0
         self._heard_s = now_s()
         """When the last token came; the beginning, before the first."""
         self._is_begun = order.taken_over is not None
@@ -140,6 +151,7 @@ class Driver:
         with self._claimed(helpers):
             row_s = await self._deploy(self.plan.stages)
         self._feeding.route(len(self.plan.stages), row_s)
+        self.session.may_guess = all(stage.node.version >= GUESSES_SINCE for stage in self.plan.stages)
         await self._place_standbys(helpers, is_first=is_first)
         await self._open(is_first=is_first)
         for node_id in self._routes.leaving():
@@ -208,32 +220,36 @@ class Driver:
                 self._routes.trouble(news, epoch)
 
     async def _token(self, token: Token) -> Outcome | None:
-        accepted = self.session.accept(token)
+        is_steady = self._first_s is not None and self._account is None
+        now, gap_s = now_s(), now_s() - self._heard_s
+        accepted = self.session.accept(token, gap_s if is_steady else None)
         if accepted is None:
             return None
-        is_steady = bool(self._times_s) and self._account is None
-        now, gap_s = now_s(), now_s() - self._heard_s
         self._heard_s = now
-        self._times_s.append(now)
+        self._first_s = now if self._first_s is None else self._first_s
+        self._num_drawn += len(accepted.tokens)
         self._routes.token_came()
         self._listening.token_came(gap_s if is_steady else None)
-        if accepted.frame is not None and self._feeding.is_fed_to(token.position):
+        if accepted.frame is not None and self._feeding.is_fed_to(accepted.frame.start):
             await self._post(accepted.frame)
             # Out it goes before the text is made, so that the stages work meanwhile.
             await asyncio.sleep(0)
+        elif accepted.frame is not None:
+            self.session.not_asked()  # the stages have its rows
         await self._settle(now)
-        if accepted.is_text:
-            await self._order.show(accepted.token)
+        for one in accepted.text:
+            await self._order.show(one)
         if accepted.reason is None:
             return None
         return Outcome(
             reason=accepted.reason,
             plan=self.plan,
-            num_drawn=len(self._times_s),
-            first_s=self._times_s[0],
+            num_drawn=self._num_drawn,
+            first_s=self._first_s,
             last_s=now,
             recoveries=tuple(self._recoveries),
             reused_positions=self._feeding.num_reused,
+            guesses=self.session.guesses,
         )
 
     async def _settle(self, now: float) -> None:
@@ -260,7 +276,7 @@ class Driver:
         account.lost.update({node_id: self._routes.name(node_id) for node_id in interruption.nodes})
         with self._claimed(helpers):
             is_kept = await self._routes.reroute(interruption)
-        self.session.epoch += 1
+        self.session.reopened()
         self._listening.rerouted()
         account.rerouted(before, self.plan)
         for stage in before.stages:

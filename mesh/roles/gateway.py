@@ -95,6 +95,7 @@ class Gateway:
                 answers=self.answers,
                 choosing=Choosing(own.name, library, planner, Outside(settings.upstreams)),
                 timing=settings.timing,
+                planning=settings.planning,
             )
         )
         self.closing: str | None = None

@@ -18,7 +18,7 @@ from mesh.roles.deployer import Deployer
 from mesh.roles.peers import Peers
 from mesh.roles.place import Attention
 from mesh.roles.survey import Survey
-from mesh.types import Address, FinishReason, NodeId, NodeRecord, Plan, Recovery, Sampling
+from mesh.types import Address, FinishReason, Guesses, NodeId, NodeRecord, Plan, Recovery, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,8 @@ class Outcome:
     recoveries: tuple[Recovery, ...] = ()
     reused_positions: int = 0
     """Of the prompt, that no stage had to compute."""
+    guesses: Guesses | None = None
+    """None where nothing was to be guessed."""
 
     @property
     def tokens_per_s(self) -> float:

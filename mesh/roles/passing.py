@@ -45,6 +45,7 @@ class Passing:
                 start=rows.start,
                 payload=Hidden(rows.data),
                 sample=rows.sample,
+                drafts=rows.drafts,
             )
             await self.pass_on(place, following)
 

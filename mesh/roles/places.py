@@ -135,7 +135,9 @@ class Places:
     async def _compute(self, runs: Sequence[tuple[Frame, Place]]) -> list[StepResult]:
         if not runs:
             return []
-        steps = [Step(place.cache, frame.start, frame.payload, frame.sample) for frame, place in runs]
+        steps = [
+            Step(place.cache, frame.start, frame.payload, frame.sample, frame.drafts) for frame, place in runs
+        ]
         return await self._means.computing.run(steps, runs[0][1].row_bytes)
 
     async def _made(self, frame: Frame, place: Place, result: StepResult) -> MeshError | None:
@@ -153,13 +155,13 @@ class Places:
         num_rows = place.num_rows(frame.payload)
         match result:
             case Hidden(data):
-                batch = place.relay.computed(Rows(frame.start, num_rows, data, frame.sample))
+                batch = place.relay.computed(Rows(frame.start, num_rows, data, frame.sample, frame.drafts))
                 await self.passing.send_on(place, batch)
                 await self.caches.keeps(place)
-            case Sampled(position, token):
-                place.relay.advanced(position)
-                place.drawn[position] = token
-                drawn = Token(frame.session_id, frame.epoch, position, token)
+            case Sampled(position, token, more):
+                place.relay.advanced(position + len(more))
+                place.drawn.update(enumerate((token, *more), position))
+                drawn = Token(frame.session_id, frame.epoch, position, token, more)
                 await self.passing.tell_gateway(place.opening, drawn)
             case None:
                 place.relay.advanced(frame.start + num_rows)
@@ -234,7 +236,7 @@ class Places:
         working_s, usual_s = self._means.computing.working_s
         at = (request.session_id, request.epoch, request.index)
         place = self._at(*at)
-        return Progress(*at, place.relay.length if place else 0, working_s, usual_s)
+        return Progress(*at, place.relay.reached if place else 0, working_s, usual_s)
 
     def wanted(self, session_id: SessionId) -> None:
         """Somebody asks for a session: where nobody drives it, it is kept a while longer."""

@@ -151,7 +151,8 @@ class Planner:
         self._num_tokens.add(outcome.num_drawn)
         self._learn_begin(first, outcome)
         is_telling = outcome.num_drawn >= _TELLING_TOKENS and outcome.tokens_per_s > 0
-        if first.crowds is None or outcome.recoveries or not is_telling:
+        has_guessed = outcome.guesses is not None and outcome.guesses.num_drafted > 0
+        if first.crowds is None or outcome.recoveries or has_guessed or not is_telling:
             return
         demand, crowds = first.demand, first.crowds
         now = self._survey.for_recovery(demand.spec.ref)

@@ -29,7 +29,7 @@ class Started(_message.Message):
     def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., tokens: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ChatRequest(_message.Message):
-    __slots__ = ("request_id", "model", "messages", "max_tokens", "sampling", "deadline_s", "started", "privacy", "skill")
+    __slots__ = ("request_id", "model", "messages", "max_tokens", "sampling", "deadline_s", "started", "privacy", "skill", "drafting")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +39,7 @@ class ChatRequest(_message.Message):
     STARTED_FIELD_NUMBER: _ClassVar[int]
     PRIVACY_FIELD_NUMBER: _ClassVar[int]
     SKILL_FIELD_NUMBER: _ClassVar[int]
+    DRAFTING_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     model: str
     messages: _containers.RepeatedCompositeFieldContainer[ChatMessage]
@@ -48,7 +49,8 @@ class ChatRequest(_message.Message):
     started: Started
     privacy: str
     skill: str
-    def __init__(self, request_id: _Optional[int] = ..., model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[ChatMessage, _Mapping]]] = ..., max_tokens: _Optional[int] = ..., sampling: _Optional[_Union[_session_pb2.Sampling, _Mapping]] = ..., deadline_s: _Optional[float] = ..., started: _Optional[_Union[Started, _Mapping]] = ..., privacy: _Optional[str] = ..., skill: _Optional[str] = ...) -> None: ...
+    drafting: str
+    def __init__(self, request_id: _Optional[int] = ..., model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[ChatMessage, _Mapping]]] = ..., max_tokens: _Optional[int] = ..., sampling: _Optional[_Union[_session_pb2.Sampling, _Mapping]] = ..., deadline_s: _Optional[float] = ..., started: _Optional[_Union[Started, _Mapping]] = ..., privacy: _Optional[str] = ..., skill: _Optional[str] = ..., drafting: _Optional[str] = ...) -> None: ...
 
 class Prediction(_message.Message):
     __slots__ = ("load_s", "prefill_s", "token_s", "num_tokens", "energy_j", "battery_j")
@@ -174,8 +176,20 @@ class StageShare(_message.Message):
     memory_bytes: int
     def __init__(self, node_id: _Optional[str] = ..., name: _Optional[str] = ..., device_class: _Optional[str] = ..., span: _Optional[_Union[_node_pb2.Span, _Mapping]] = ..., weights_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
 
+class Guesses(_message.Message):
+    __slots__ = ("drafter", "num_drafted", "num_right", "num_traversals")
+    DRAFTER_FIELD_NUMBER: _ClassVar[int]
+    NUM_DRAFTED_FIELD_NUMBER: _ClassVar[int]
+    NUM_RIGHT_FIELD_NUMBER: _ClassVar[int]
+    NUM_TRAVERSALS_FIELD_NUMBER: _ClassVar[int]
+    drafter: str
+    num_drafted: int
+    num_right: int
+    num_traversals: int
+    def __init__(self, drafter: _Optional[str] = ..., num_drafted: _Optional[int] = ..., num_right: _Optional[int] = ..., num_traversals: _Optional[int] = ...) -> None: ...
+
 class Summary(_message.Message):
-    __slots__ = ("model", "reason", "tokens", "num_prompt_tokens", "seed", "ttft_s", "tokens_per_s", "stages", "recoveries", "reused_positions")
+    __slots__ = ("model", "reason", "tokens", "num_prompt_tokens", "seed", "ttft_s", "tokens_per_s", "stages", "recoveries", "reused_positions", "guesses")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -186,6 +200,7 @@ class Summary(_message.Message):
     STAGES_FIELD_NUMBER: _ClassVar[int]
     RECOVERIES_FIELD_NUMBER: _ClassVar[int]
     REUSED_POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    GUESSES_FIELD_NUMBER: _ClassVar[int]
     model: str
     reason: str
     tokens: _containers.RepeatedScalarFieldContainer[int]
@@ -196,7 +211,8 @@ class Summary(_message.Message):
     stages: _containers.RepeatedCompositeFieldContainer[StageShare]
     recoveries: _containers.RepeatedCompositeFieldContainer[Recovery]
     reused_positions: int
-    def __init__(self, model: _Optional[str] = ..., reason: _Optional[str] = ..., tokens: _Optional[_Iterable[int]] = ..., num_prompt_tokens: _Optional[int] = ..., seed: _Optional[int] = ..., ttft_s: _Optional[float] = ..., tokens_per_s: _Optional[float] = ..., stages: _Optional[_Iterable[_Union[StageShare, _Mapping]]] = ..., recoveries: _Optional[_Iterable[_Union[Recovery, _Mapping]]] = ..., reused_positions: _Optional[int] = ...) -> None: ...
+    guesses: Guesses
+    def __init__(self, model: _Optional[str] = ..., reason: _Optional[str] = ..., tokens: _Optional[_Iterable[int]] = ..., num_prompt_tokens: _Optional[int] = ..., seed: _Optional[int] = ..., ttft_s: _Optional[float] = ..., tokens_per_s: _Optional[float] = ..., stages: _Optional[_Iterable[_Union[StageShare, _Mapping]]] = ..., recoveries: _Optional[_Iterable[_Union[Recovery, _Mapping]]] = ..., reused_positions: _Optional[int] = ..., guesses: _Optional[_Union[Guesses, _Mapping]] = ...) -> None: ...
 
 class ChatFinished(_message.Message):
     __slots__ = ("request_id", "summary")

@@ -15,7 +15,7 @@ from google.protobuf.message import Message as Protobuf
 from mesh import messages as m
 from mesh.config import MAX_PADDING_BYTES
 from mesh.errors import BadSetting, MalformedMessage, MeshError
-from mesh.types import Hidden, NodeId, Payload, SessionId, TokenIds
+from mesh.types import Drafting, Hidden, NodeId, Payload, SessionId, TokenIds
 from mesh.wire import client_pb2, link_pb2, session_pb2, stage_pb2
 from mesh.wire import decisions as d
 from mesh.wire import values as v
@@ -67,6 +67,7 @@ def _frame_to_pb(frame: m.Frame) -> session_pb2.Frame:
         index=frame.index,
         start=frame.start,
         sample=frame.sample,
+        drafts=frame.drafts,
     )
     match frame.payload:
         case TokenIds(ids):
@@ -85,7 +86,9 @@ def _frame_from_pb(pb: session_pb2.Frame) -> m.Frame:
             payload = Hidden(pb.hidden.data)
         case _:
             raise ValueError("a frame without a payload")
-    return m.Frame(SessionId(pb.session_id), pb.epoch, pb.index, pb.start, payload, pb.sample)
+    return m.Frame(
+        SessionId(pb.session_id), pb.epoch, pb.index, pb.start, payload, pb.sample, tuple(pb.drafts)
+    )
 
 
 def _open_to_pb(opening: m.OpenSession) -> session_pb2.OpenSession:
@@ -122,6 +125,10 @@ def _open_from_pb(pb: session_pb2.OpenSession) -> m.OpenSession:
     )
 
 
+_DRAFTINGS = {drafting.value: drafting for drafting in Drafting}
+"""Others are of a newer version; then it is done as the gateway has it."""
+
+
 def _chat_to_pb(request: m.ChatRequest) -> client_pb2.ChatRequest:
     return client_pb2.ChatRequest(
         request_id=request.request_id,
@@ -133,6 +140,7 @@ def _chat_to_pb(request: m.ChatRequest) -> client_pb2.ChatRequest:
         started=_started_to_pb(request.started) if request.started else None,
         privacy=request.privacy,
         skill=request.skill,
+        drafting=request.drafting,
     )
 
 
@@ -147,6 +155,7 @@ def _chat_from_pb(pb: client_pb2.ChatRequest) -> m.ChatRequest:
         started=_started_from_pb(pb.started) if pb.HasField("started") else None,
         privacy=d.privacy_from_pb(pb.privacy),
         skill=pb.skill if pb.HasField("skill") else None,
+        drafting=_DRAFTINGS.get(pb.drafting),
     )
 
 
@@ -314,8 +323,10 @@ _rule("frame", m.Frame, _frame_to_pb, _frame_from_pb)
 _rule(
     "token",
     m.Token,
-    lambda x: session_pb2.Token(session_id=x.session_id, epoch=x.epoch, position=x.position, token=x.token),
-    lambda pb: m.Token(SessionId(pb.session_id), pb.epoch, pb.position, pb.token),
+    lambda x: session_pb2.Token(
+        session_id=x.session_id, epoch=x.epoch, position=x.position, token=x.token, more=x.more
+    ),
+    lambda pb: m.Token(SessionId(pb.session_id), pb.epoch, pb.position, pb.token, tuple(pb.more)),
 )
 _rule("session_failed", m.SessionFailed, _failed_to_pb, _failed_from_pb)
 _rule(

@@ -70,12 +70,13 @@ class Hidden(_message.Message):
     def __init__(self, data: _Optional[bytes] = ...) -> None: ...
 
 class Frame(_message.Message):
-    __slots__ = ("session_id", "epoch", "start", "sample", "index", "tokens", "hidden")
+    __slots__ = ("session_id", "epoch", "start", "sample", "index", "drafts", "tokens", "hidden")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
+    DRAFTS_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     HIDDEN_FIELD_NUMBER: _ClassVar[int]
     session_id: str
@@ -83,21 +84,24 @@ class Frame(_message.Message):
     start: int
     sample: bool
     index: int
+    drafts: _containers.RepeatedScalarFieldContainer[int]
     tokens: TokenIds
     hidden: Hidden
-    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., start: _Optional[int] = ..., sample: _Optional[bool] = ..., index: _Optional[int] = ..., tokens: _Optional[_Union[TokenIds, _Mapping]] = ..., hidden: _Optional[_Union[Hidden, _Mapping]] = ...) -> None: ...
+    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., start: _Optional[int] = ..., sample: _Optional[bool] = ..., index: _Optional[int] = ..., drafts: _Optional[_Iterable[int]] = ..., tokens: _Optional[_Union[TokenIds, _Mapping]] = ..., hidden: _Optional[_Union[Hidden, _Mapping]] = ...) -> None: ...
 
 class Token(_message.Message):
-    __slots__ = ("session_id", "epoch", "position", "token")
+    __slots__ = ("session_id", "epoch", "position", "token", "more")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     epoch: int
     position: int
     token: int
-    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., position: _Optional[int] = ..., token: _Optional[int] = ...) -> None: ...
+    more: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., position: _Optional[int] = ..., token: _Optional[int] = ..., more: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Resume(_message.Message):
     __slots__ = ("session_id", "epoch", "index", "position", "had")

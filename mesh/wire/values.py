@@ -18,6 +18,7 @@ from mesh.types import (
     DeviceClass,
     Digest,
     FinishReason,
+    Guesses,
     Hop,
     LinkRecord,
     LoadedStage,
@@ -362,6 +363,7 @@ def summary_to_pb(value: Summary) -> client_pb2.Summary:
         stages=[_share_to_pb(share) for share in value.stages],
         recoveries=[recovery_to_pb(recovery) for recovery in value.recoveries],
         reused_positions=value.reused_positions,
+        guesses=None if value.guesses is None else _guesses_to_pb(value.guesses),
     )
 
 
@@ -377,7 +379,21 @@ def summary_from_pb(pb: client_pb2.Summary) -> Summary:
         stages=tuple(_share_from_pb(share) for share in pb.stages),
         recoveries=tuple(recovery_from_pb(recovery) for recovery in pb.recoveries),
         reused_positions=pb.reused_positions,
+        guesses=_guesses_from_pb(pb.guesses) if pb.HasField("guesses") else None,
     )
+
+
+def _guesses_to_pb(value: Guesses) -> client_pb2.Guesses:
+    return client_pb2.Guesses(
+        drafter=value.drafter,
+        num_drafted=value.num_drafted,
+        num_right=value.num_right,
+        num_traversals=value.num_traversals,
+    )
+
+
+def _guesses_from_pb(pb: client_pb2.Guesses) -> Guesses:
+    return Guesses(pb.drafter, pb.num_drafted, pb.num_right, pb.num_traversals)
 
 
 def _share_to_pb(value: StageShare) -> client_pb2.StageShare:

@@ -7,6 +7,7 @@ or of another history shows in every row behind it. Links keep their order and n
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mesh.logic.relay import Relay, Rewound, Rows
@@ -35,6 +36,7 @@ class Drawn:
 
     position: int
     token: int
+    more: tuple[int, ...] = ()
 
 
 Said = Opening | Resume | Drawn | Rows
@@ -102,13 +104,32 @@ class Stage:
         positions = set(range(rows.start, rows.end))
         self.again |= self.done & positions
         self.done |= positions
-        return Rows(rows.start, rows.num_rows, packed(self.made[rows.start :]), rows.sample)
+        return Rows(rows.start, rows.num_rows, packed(self.made[rows.start :]), rows.sample, rows.drafts)
+
+    def draw(self, rows: Rows) -> Drawn:
+        """What follows the last row that is sure, and each guess behind it that is right."""
+        position = rows.end - len(rows.drafts)
+        tokens: list[int] = []
+        for draft in (*rows.drafts, None):
+            tokens.append(token_after(self.made[position + len(tokens) - 1]))
+            if tokens[-1] != draft:
+                break
+        return Drawn(position, tokens[0], tuple(tokens[1:]))
 
 
 class Chain:
     """Stages 0, 1, ... with a link before each, both ways; the gateway is before the first."""
 
-    def __init__(self, num_stages: int, prompt: list[int], num_positions: int, max_rows: int) -> None:
+    def __init__(
+        self,
+        num_stages: int,
+        prompt: list[int],
+        num_positions: int,
+        max_rows: int,
+        guess: Callable[[list[int]], tuple[int, ...]] = lambda _: (),
+    ) -> None:
+        """`guess` returns what may follow some tokens; its drafts go along with the newest of these."""
+        self.guess = guess
         self.ids = list(prompt)
         self.num_prompt = len(prompt)
         self.num_positions = max(num_positions, len(prompt))
@@ -214,9 +235,12 @@ class Chain:
     def _hear(self, drawn: Drawn) -> None:
         if drawn.position != len(self.ids) or len(self.ids) >= self.num_positions:
             return
-        self.ids.append(drawn.token)
-        if self.fed_from is not None and drawn.position >= self.fed_from:
-            self._ask_from(drawn.position)
+        self.ids.extend((drawn.token, *drawn.more)[: self.num_positions - len(self.ids)])
+        newest = len(self.ids) - 1
+        if self.fed_from is not None and newest >= self.fed_from:
+            drafts = self.guess(self.ids)
+            ids = [self.ids[-1], *drafts]
+            self.down[0].append((self.epoch, Rows(newest, len(ids), packed(ids), sample=True, drafts=drafts)))
 
     def _arrives(self, stage: Stage, epoch: int, said: Said) -> None:
         if isinstance(said, Opening):
@@ -232,10 +256,11 @@ class Chain:
             if stage.index + 1 < len(self.stages):
                 self._pass_on(stage, stage.relay.computed(made))
                 return
-            stage.relay.advanced(made.end)
+            drawn = stage.draw(made)
+            stage.relay.advanced(drawn.position + len(drawn.more))
             if made.sample:
-                stage.drawn[made.end] = token_after(stage.made[-1])
-                self._tell_tokens(stage, made.end)
+                stage.drawn.update(enumerate((drawn.token, *drawn.more), drawn.position))
+                self.tokens.append((stage.epoch, drawn))
 
     def _reopened(self, stage: Stage, known: int) -> Rewound:
         rewound = stage.relay.reopen(known)

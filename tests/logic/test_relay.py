@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
@@ -209,11 +211,17 @@ def deliver_many(chain: Chain, number: int) -> None:
 
 
 def check(
-    num_stages: int, prompt: list[int], num_positions: int, steps: list[Step], *, is_once: bool = True
+    num_stages: int,
+    prompt: list[int],
+    num_positions: int,
+    steps: list[Step],
+    *,
+    is_once: bool = True,
+    guess: Callable[[list[int]], tuple[int, ...]] = lambda _: (),
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(relay_module, "MAX_FRAME_POSITIONS", 4)
-        chain = Chain(num_stages, prompt, num_positions, max_rows=4)
+        chain = Chain(num_stages, prompt, num_positions, max_rows=4, guess=guess)
         for step in steps:
             do(chain, step)
         chain.deliver_all()
@@ -222,6 +230,18 @@ def check(
     if not is_once:
         return
     assert [stage.index for stage in chain.stages if stage.again and not stage.has_forgotten] == []
+
+
+def guesses(num_stages: int, plan: list[tuple[int, int]]) -> Callable[[list[int]], tuple[int, ...]]:
+    """Guess, in turn, so many tokens right and so many wrong."""
+    turns = itertools.cycle(plan or [(0, 0)])
+
+    def guess(ids: list[int]) -> tuple[int, ...]:
+        num_right, num_wrong = next(turns)
+        right = answer(num_stages, ids, len(ids) + num_right)[len(ids) :]
+        return (*right, *(98 + number for number in range(num_wrong)))
+
+    return guess
 
 
 _CHAINS = {
@@ -286,3 +306,37 @@ def test_a_stage_with_less_than_the_next_sends_on_only_what_that_one_lacks() -> 
     relay.reopen(30)
     assert relay.resumed(20) == []
     assert relay.computed(rows(0, 30)) == [rows(20, 10)]
+
+
+_ANOTHER_GATEWAY: list[Step] = [("deliver many", 0), ("take over", 0)]
+"""It knows the newest token, and the stages have the row of a wrong guess in its place."""
+_GUESSES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=6)
+
+
+@settings(max_examples=150, deadline=None)
+@given(**_CHAINS, steps=st.lists(st.one_of(_STEPS, _TAKE_OVER), max_size=25), plan=_GUESSES)
+@example(num_stages=2, prompt=[1], num_positions=6, steps=_ANOTHER_GATEWAY, plan=[(0, 1)])
+def test_guesses_right_and_wrong_change_no_token_whatever_is_lost_when(
+    num_stages: int, prompt: list[int], num_positions: int, steps: list[Step], plan: list[tuple[int, int]]
+) -> None:
+    check(num_stages, prompt, num_positions, steps, is_once=False, guess=guesses(num_stages, plan))
+
+
+def test_rows_of_guesses_of_which_nobody_has_said_that_they_are_right_are_given_up_with_the_route() -> None:
+    relay = a_relay(20)
+    guessed = replace(rows(20, 4), drafts=(1, 2, 3))
+    assert relay.computed(guessed) == [guessed]
+    assert (relay.length, relay.reached) == (24, 21)
+    assert relay.reopen(21) == Rewound(21, 21)
+    assert relay.resumed(0) == [rows(0, 21)]
+
+
+def test_rows_of_guesses_that_were_right_stay_and_are_sent_again_as_known_ones() -> None:
+    relay = a_relay(20)
+    relay.computed(replace(rows(20, 4), drafts=(1, 2, 3)))
+    following = replace(rows(22, 3), drafts=(4, 5))  # two were right
+    assert relay.computed(following) == [following]
+    assert relay.reopen(23) == Rewound(23, 23)
+    assert relay.resumed(20) == [rows(20, 3)]
+    after = replace(rows(23, 2), drafts=(6,))
+    assert relay.computed(after) == [after]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from mesh.config import MAX_FRAME_POSITIONS
 from mesh.errors import BadSetting, ContextExceeded
+from mesh.logic.drafting import Guess
 from mesh.logic.session import (
     EPOCHS_A_GATEWAY,
     Session,
@@ -15,6 +17,7 @@ from mesh.logic.session import (
     needed_context,
     planned_context,
 )
+from mesh.logic.speculation import Speculation
 from mesh.messages import Frame, Token
 from mesh.types import FinishReason, SessionId, TokenIds
 
@@ -58,8 +61,8 @@ def test_each_token_asks_for_the_next_until_the_length_is_reached() -> None:
     assert third is not None
     assert first.frame == Frame(OURS, 0, 0, 5, TokenIds((5,)), sample=True)
     assert second.frame == Frame(OURS, 0, 0, 6, TokenIds((6,)), sample=True)
-    assert (first.reason, first.is_text) == (None, True)
-    assert (third.frame, third.reason, third.is_text) == (None, FinishReason.LENGTH, True)
+    assert (first.reason, first.text) == (None, (5,))
+    assert (third.frame, third.reason, third.text) == (None, FinishReason.LENGTH, (7,))
     assert session.tokens == (5, 6, 7)
 
 
@@ -70,7 +73,7 @@ def test_a_stop_token_ends_the_answer_and_is_no_part_of_it(before: int) -> None:
         assert session.accept(token(5 + index)) is not None
     last = session.accept(token(5 + before, STOP))
     assert last is not None
-    assert (last.frame, last.reason, last.is_text) == (None, FinishReason.STOP, False)
+    assert (last.frame, last.reason, last.text) == (None, FinishReason.STOP, ())
     assert session.tokens == (7,) * before
 
 
@@ -224,3 +227,108 @@ def test_a_prompt_goes_in_frames_of_so_many_rows_as_are_asked_for() -> None:
 def _num_ids(frame: Frame) -> int:
     assert isinstance(frame.payload, TokenIds)
     return len(frame.payload.ids)
+
+
+class Echo:
+    """Guesses that the last two tokens come again."""
+
+    name = "echo"
+
+    def __init__(self) -> None:
+        self.heard: list[int] = []
+
+    def came(self, tokens: Sequence[int]) -> None:
+        self.heard.extend(tokens)
+
+    def guess(self, most: int) -> Guess:
+        return Guess(tuple(self.heard[-2:])[:most])
+
+
+def a_guessing_session(max_tokens: int = 9, depth: int = 2) -> tuple[Session, Echo]:
+    echo = Echo()
+    prompt = tuple(range(100, 105))
+    return Session(OURS, prompt, max_tokens, frozenset({STOP}), Speculation(echo, depth)), echo
+
+
+def test_guesses_go_along_with_the_newest_token() -> None:
+    session, echo = a_guessing_session()
+    accepted = session.accept(token(5, 7))
+    assert accepted is not None
+    assert accepted.frame == Frame(OURS, 0, 0, 5, TokenIds((7, 104, 7)), sample=True, drafts=(104, 7))
+    assert echo.heard == [100, 101, 102, 103, 104, 7]
+
+
+def test_all_that_was_guessed_right_is_taken_and_the_next_frame_starts_behind_it() -> None:
+    session, echo = a_guessing_session()
+    session.accept(token(5, 7))
+    accepted = session.accept(Token(OURS, 0, 6, 104, (7, 8)))
+    assert accepted is not None
+    assert accepted.text == (104, 7, 8)
+    assert session.tokens == (7, 104, 7, 8)
+    assert accepted.frame == Frame(OURS, 0, 0, 8, TokenIds((8, 7, 8)), sample=True, drafts=(7, 8))
+    assert echo.heard[-4:] == [7, 104, 7, 8]
+    assert session.accept(token(7, 7)) is None  # what came is not waited for any more
+
+
+@pytest.mark.parametrize(
+    ("tokens", "text", "reason"),
+    [
+        ((104, STOP, 9), (104,), FinishReason.STOP),
+        ((STOP, 7, 9), (), FinishReason.STOP),
+        ((104, 7, 9), (104, 7), FinishReason.LENGTH),
+    ],
+)
+def test_what_comes_behind_the_end_is_dropped(
+    tokens: tuple[int, ...], text: tuple[int, ...], reason: FinishReason
+) -> None:
+    session, _ = a_guessing_session(max_tokens=3)
+    session.accept(token(5, 7))
+    accepted = session.accept(Token(OURS, 0, 6, tokens[0], tokens[1:]))
+    assert accepted is not None
+    assert (accepted.text, accepted.reason, accepted.frame) == (text, reason, None)
+    assert session.tokens == (7, *text)
+
+
+def test_no_more_is_guessed_than_the_answer_may_have() -> None:
+    session, _ = a_guessing_session(max_tokens=3)
+    accepted = session.accept(token(5, 7))
+    assert accepted is not None
+    assert accepted.frame is not None
+    assert accepted.frame.drafts == (104,)  # with what is drawn behind it the answer has three
+    accepted = session.accept(token(6, 8))
+    assert accepted is not None
+    assert accepted.frame is not None
+    assert accepted.frame.drafts == ()
+
+
+def test_nothing_is_guessed_on_a_route_that_does_not_understand_it() -> None:
+    session, _ = a_guessing_session()
+    session.may_guess = False
+    accepted = session.accept(token(5, 7))
+    assert accepted is not None
+    assert accepted.frame == Frame(OURS, 0, 0, 5, TokenIds((7,)), sample=True)
+
+
+def test_others_begin_only_with_what_the_stages_have_for_sure() -> None:
+    session, _ = a_guessing_session(max_tokens=4)
+    assert session.reusable == session.history
+    session.accept(token(5, 7))
+    session.accept(Token(OURS, 0, 6, 104, (8,)))  # the row of position 7 is of a 7 that was guessed wrong
+    assert session.reusable == (*range(100, 105), 7, 104)
+    plain = a_session()
+    plain.accept(token(5, 7))
+    assert plain.reusable == plain.history
+
+
+def test_another_route_asks_for_the_token_without_the_guesses_of_the_last() -> None:
+    session, _ = a_guessing_session()
+    session.accept(token(5, 7))
+    session.reopened()
+    assert session.epoch == 1
+    (frame,) = session.frames_from(3)
+    assert (frame.payload, frame.drafts, frame.sample) == (TokenIds((103, 104, 7)), (), True)
+    accepted = session.accept(Token(OURS, 1, 6, 104))
+    assert accepted is not None
+    guesses = session.guesses
+    assert guesses is not None
+    assert (guesses.num_drafted, guesses.num_traversals) == (0, 2)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from rich.console import Console
 from rich.table import Table
 
-from mesh.types import DeviceClass, FinishReason, NodeId, Recovery, Span, StageShare
+from mesh.types import DeviceClass, FinishReason, Guesses, NodeId, Recovery, Span, StageShare
 from nodes.present import (
     answer_json,
     answer_line,
@@ -89,6 +89,18 @@ def test_an_answer_tells_its_recoveries() -> None:
             "recomputed_layers": 0,
         }
     ]
+
+
+def test_an_answer_tells_what_was_guessed() -> None:
+    assert answer_json("", summary(1))["guesses"] is None
+    guessed = replace(summary(1), guesses=Guesses("lookup", 12, 6, 8))
+    assert answer_json("", guessed)["guesses"] == {
+        "drafter": "lookup",
+        "drafted": 12,
+        "accepted": 6,
+        "traversals": 8,
+        "accept_length": 1.75,
+    }
 
 
 def test_an_answer_is_one_line_for_people() -> None:

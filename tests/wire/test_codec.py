@@ -20,7 +20,9 @@ from mesh.types import (
     Device,
     DeviceClass,
     Digest,
+    Drafting,
     FinishReason,
+    Guesses,
     Hidden,
     Hop,
     LinkRecord,
@@ -94,6 +96,7 @@ DECISION = Decision(
     "tv + car share the layers",
     ("car claims much",),
 )
+GUESSED = replace(SUMMARY, guesses=Guesses("lookup", 12, 7, 5))
 CHAT = m.ChatRequest(4, "tiny", (ChatMessage("user", "Grüße 🙂"),), 256, SAMPLING, 1.5)
 STARTED = m.Started(SESSION, 3, PLAN, (1, 2**32 - 1))
 ROUTED = m.Routed(4, SESSION, 2, PLAN, (RECORD, RECORD), RECOVERY)
@@ -111,7 +114,9 @@ EXAMPLES: list[m.Message] = [
     m.RequestFailed(5, "busy", "full", 2.5),
     OPENING,
     m.Frame(SESSION, 1, 2, 7, TokenIds((1, 2)), sample=True),
+    m.Frame(SESSION, 1, 0, 7, TokenIds((1, 2, 3)), sample=True, drafts=(2, 3)),
     m.Token(SESSION, 1, 8, 49151),
+    m.Token(SESSION, 1, 8, 49151, (0, 2**32 - 1)),
     m.Resume(SESSION, 1, 2, 30, 40),
     m.ProgressRequest(SESSION, 1, 2),
     m.Progress(SESSION, 1, 2, 30, 1.25, 0.5, 3),
@@ -121,6 +126,7 @@ EXAMPLES: list[m.Message] = [
     ROUTED,
     m.Piece(4, "é", (1, 2)),
     m.ChatFinished(4, SUMMARY),
+    m.ChatFinished(4, GUESSED),
     m.CancelRequest(4),
     m.DevicesRequest(4),
     m.DevicesReply(4, (Device(RECORD, NodeState.ALIVE, Source.MDNS, LEAVING, "left 3 times"),)),
@@ -135,7 +141,7 @@ VARIANTS: list[m.Message] = [
     m.Hello(ProtocolVersion(2, 7), "", None),
     m.PlanReply(4, None, replace(DECISION, options=())),
     m.PlanRequest(4, None, None, (ChatMessage("user", "?"),), 9, Privacy.CLOUD, "math"),
-    replace(CHAT, privacy=Privacy.DEVICE, skill="code"),
+    replace(CHAT, privacy=Privacy.DEVICE, skill="code", drafting=Drafting.NONE),
     m.Heartbeat(),
     m.Heartbeat(NodeStatus(0, 0)),
     m.Heartbeat(FAST),

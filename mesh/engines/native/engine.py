@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mesh.engines.native.cache import KvCache
 from mesh.engines.native.kernels import Kernels
 from mesh.engines.native.stage import Run, Stage
-from mesh.engines.staged import StagedEngine
+from mesh.engines.staged import StagedEngine, per_run
 from mesh.errors import InternalError, NotFinite, ShapeMismatch, UnsupportedModel
 from mesh.model.bf16 import narrow, widen
 from mesh.model.edges import not_finite
@@ -77,9 +77,10 @@ class _Stage:
     def to_bytes(self, run: Run) -> bytes:
         return narrow(run.hidden).tobytes()  # they are numbers of bf16 already
 
-    def scores(self, runs: Sequence[Run]) -> list[NDArray[np.float32]]:
-        last_rows = np.concatenate([run.hidden[-1:] for run in runs])
-        return list(self._stage.logits(last_rows, self._num_threads))
+    def scores(self, runs: Sequence[Run], counts: Sequence[int]) -> list[NDArray[np.float32]]:
+        last_rows = [run.hidden[-count:] for run, count in zip(runs, counts, strict=True)]
+        scores = self._stage.logits(np.concatenate(last_rows), self._num_threads)
+        return per_run(scores, counts)
 
     def _rows(self, payload: Payload) -> NDArray[np.float32]:
         """Make a frame's payload hidden states [tokens, hidden] float32."""

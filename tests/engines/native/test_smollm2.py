@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -157,6 +158,17 @@ class Session:
         assert isinstance(result, Sampled)
         return result.token
 
+    def verify(self, start: int, known: int, drafts: tuple[int, ...]) -> list[int]:
+        """Run a known token with guesses behind it through all stages; return what was drawn."""
+        payload: Payload = TokenIds((known, *drafts))
+        for key in self.keys:
+            (result,) = self.engine.run([Step(key, start, payload, sample=True, drafts=drafts)])
+            if isinstance(result, Hidden):
+                payload = result
+        assert isinstance(result, Sampled)
+        assert result.position == start + 1
+        return [result.token, *result.more]
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
@@ -197,6 +209,25 @@ def test_chunks_change_no_token(home: Home, english: Ids, alone: list[int], chun
 @pytest.mark.parametrize("edges", [(0, 15, 30), (0, 11, 20, 30)], ids=str)
 def test_stages_change_no_token(home: Home, english: Ids, alone: list[int], edges: tuple[int, ...]) -> None:
     assert home.session(f"stages-{len(edges)}", edges).tokens(english[:300].tolist(), 64, 16) == alone
+
+
+@pytest.mark.parametrize("edges", [(0, 30), (0, 15, 30), (0, 11, 20, 30)], ids=str)
+@pytest.mark.parametrize("num_drafts", [1, 3, 7])
+def test_guesses_right_and_wrong_change_no_token(
+    home: Home, english: Ids, alone: list[int], edges: tuple[int, ...], num_drafts: int
+) -> None:
+    prompt, chance = english[:300].tolist(), random.Random(num_drafts)
+    session = home.session(f"guesses-{num_drafts}-{len(edges)}", edges)
+    tokens = session.tokens(prompt, 300, 1)
+    num_right = 0
+    while len(tokens) < len(alone):
+        truth = alone[len(tokens) : len(tokens) + num_drafts]
+        drafts = tuple(token if chance.random() < 0.7 else token + 1 for token in truth)
+        drawn = session.verify(len(prompt) + len(tokens) - 1, tokens[-1], drafts)
+        num_right += len(drawn) - 1
+        tokens.extend(drawn)
+    assert tokens[: len(alone)] == alone
+    assert num_right > 0
 
 
 def test_a_batch_of_8_strangers_changes_no_token(home: Home, english: Ids, alone: list[int]) -> None:
