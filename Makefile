@@ -29,6 +29,8 @@ bench: $(VENV)/installed
 	@$(VENV)/bin/python -m benchmarks.placement
 	@$(VENV)/bin/python -m benchmarks.prediction
 	@$(VENV)/bin/python -m benchmarks.speculation
+	@$(VENV)/bin/python -m benchmarks.multi_token
+	@$(VENV)/bin/python -m benchmarks.filled_pipeline
 
 # A model of 7 billion random weights over three devices, beside llama.cpp: 5 GB of disk, 12 GB of memory.
 bench-large: $(VENV)/installed-dev

@@ -49,6 +49,27 @@ def average_price(items):
     return total / len(items)"""
 
 
+GREETINGS = """def greet(name):
+    message = "Hello, " + name
+    print(message)
+    return message
+
+
+def farewell(name):
+    message = "Goodbye, " + name
+    print(message)
+    return message"""
+
+SETTINGS = """host = "192.168.1.20"
+port = 8080
+name = "kitchen"
+retries = 3
+timeout_s = 10
+cache_mb = 256
+log_level = "info"
+log_file = "/var/log/kitchen.log\""""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """Something to ask, and how."""
@@ -62,7 +83,19 @@ class Question:
 
 QUESTIONS = (
     Question("quote a passage", f"{PASSAGE}\n\nRepeat the text above word for word.", repeats=True),
-    Question("edit code", f"{CODE}\n\nWrite that again, with `items` renamed to `products`.", repeats=True),
+    Question("sum up a passage", f"Summarise this text in two sentences:\n\n{PASSAGE}", repeats=True),
+    Question(
+        "edit code",
+        f"{GREETINGS}\n\nRepeat the code above word for word, with `title` instead of `name`.",
+        repeats=True,
+    ),
+    Question(
+        "edit a file", f"Change the port to 9090 and write out the whole file:\n\n{SETTINGS}", repeats=True
+    ),
+    # So small a model does not do that: it writes other code, of which little stood before.
+    Question(
+        "rewrite code", f"{CODE}\n\nWrite that again, with `items` renamed to `products`.", repeats=False
+    ),
     Question("a story", "Tell me a story about a fox who learns to sail.", repeats=False, temperature=0.8),
     Question("advice", "How do I prepare for a job interview? Explain.", repeats=False, temperature=0.8),
 )

@@ -85,8 +85,13 @@ class BlockingAnswer:
         return self._each(self._answer.events())
 
     def text(self) -> str:
-        """Wait for the whole answer and return it."""
+        """Wait for the whole answer and return it; see `Answer.text`."""
         return self._loop.result(self._answer.text())
+
+    @property
+    def reasoning(self) -> str:
+        """What the model has thought before its answer so far; see `Answer.reasoning`."""
+        return self._answer.reasoning
 
     @property
     def seed(self) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mesh.errors import UnknownSkill
+from mesh.types import SamplingAdvice
 
 
 class Skill(StrEnum):
@@ -129,6 +130,12 @@ class ModelCard:
     languages: tuple[str, ...] = ()
     """Tags of BCP 47; empty where nobody said."""
     scores: tuple[Score, ...] = ()
+    sampling: SamplingAdvice | None = None
+    """How its makers would have its tokens drawn; None where they do not say."""
+    empty_system: bool = False
+    """Whether a conversation without a system message gets one without text, lest a template adds its own."""
+    thinks: bool = False
+    """Whether its answers may begin with what it thinks, between `<think>` and `</think>`."""
 
     def weight(self, skill: Skill) -> float | None:
         """Return how good it is at a skill, None where it lacks it."""

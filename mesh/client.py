@@ -50,6 +50,7 @@ from mesh.types import (
     Plan,
     Recovery,
     Sampling,
+    SamplingField,
     Summary,
 )
 
@@ -67,7 +68,8 @@ class ChatOptions(TypedDict, total=False):
     max_tokens: int
     """Longest answer; 256."""
     temperature: float
-    """0, the default, takes the most likely token each time."""
+    """0 takes the most likely token each time. This, top_k, top_p and min_p: where they are not given, as the
+    model's card recommends, or its folder; else 0, and nothing left out."""
     top_k: int
     top_p: float
     min_p: float
@@ -117,8 +119,13 @@ class Answer:
             await conversation.close()
 
     async def text(self) -> str:
-        """Wait for the whole answer and return it."""
+        """Wait for the whole answer and return it, without the reasoning before it."""
         return "".join([piece.text async for piece in self])
+
+    @property
+    def reasoning(self) -> str:
+        """What the model has thought before its answer so far; nothing where it does not think."""
+        return self._account.reasoning if self._account else ""
 
     @property
     def seed(self) -> int:
@@ -225,6 +232,7 @@ class Client:
             privacy=privacy,
             skill=options.get("skill"),
             drafting=Drafting.parse(options["drafting"]) if "drafting" in options else None,
+            left_open=tuple(field for field in SamplingField if field not in options),
         )
         return Answer(request, gateways)
 

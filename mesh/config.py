@@ -91,9 +91,13 @@ class Planning:
     """For which spans another node holds a warm copy."""
     aim: Aim | None = None
     """What makes a plan the best; None: throughput while many ask, else latency."""
-    drafting: Drafting = Drafting.LOOKUP
+    drafting: Drafting = Drafting.AUTO
     """How tokens are guessed, where a request says nothing of it."""
+    draft_model: str | None = None
+    """A small model that this gateway has guess for larger ones of its vocabulary."""
     draft_depth: int | None = None
     """So many are guessed at once, whatever that is worth; None: as many as pay."""
+    draft_ahead: int | None = None
+    """So many frames of guesses go ahead, whatever that is worth; None: as many as pay."""
     distrusted: frozenset[str] = frozenset()
     """Devices that the gateway never uses, by name or the first 4 or more digits of the id."""

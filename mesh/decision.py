@@ -98,7 +98,7 @@ class Option:
 
     @property
     def name(self) -> str:
-        """Who answers: 'tv', 'phone + car', 'the server studio'."""
+        """Who answers: 'tv', 'phone + car', or an upstream's name."""
         if self.upstream is not None:
             return self.upstream
         return " + ".join(share.name for share in self.shares)

@@ -48,6 +48,7 @@ call may succeed later with nothing changed by the caller.
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import ClassVar
 
 
@@ -240,11 +241,27 @@ class UpstreamUnreachable(NetworkError):
     code = "upstream_unreachable"
 
 
+class Concern(Enum):
+    """What a server's refusal says something about."""
+
+    QUESTION = auto()
+    """Only what was asked: it is too long, or has a field that the server does not take."""
+    MODEL = auto()
+    """Whatever that model is asked."""
+    SERVER = auto()
+    """Whatever the server is asked: a wrong key, a redirect, nobody there."""
+
+
 class UpstreamRefused(NetworkError):
     """An attached server will not do what was asked; its owner must change a key, a model or a setting."""
 
     code = "upstream_refused"
     retry = False
+
+    def __init__(self, message: str = "", concern: Concern = Concern.SERVER) -> None:
+        super().__init__(message)
+        self.concern = concern
+        """What it says something about; does not travel."""
 
 
 class UpstreamBroken(NetworkError):

@@ -23,9 +23,12 @@ from mesh.types import (
     ProtocolVersion,
     Recovery,
     Sampling,
+    SamplingField,
     SessionId,
+    Settled,
     StageKey,
     Summary,
+    Thinking,
 )
 
 _UNKNOWN = NodeId("")
@@ -177,6 +180,17 @@ class Frame:
     drafts: tuple[int, ...] = ()
     """Tokens that are only guessed: the last rows are theirs, and a token is drawn after the row before them
     and after each of theirs that was guessed right."""
+    tokens: tuple[int, ...] = ()
+    """Those of all rows, where the last stage is to guess by them."""
+    num_wanted: int = 0
+    """Tokens that the last stage is to guess behind those that it draws, if it can."""
+    verified_to: int | None = None
+    """Where all rows are of guesses: rows before this position were verified when the frame was sent."""
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether it follows a frame that nobody has verified: void unless its first token is drawn there."""
+        return self.verified_to is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +203,8 @@ class Token:
     token: int
     more: tuple[int, ...] = ()
     """Those at the positions behind it, where tokens were guessed right."""
+    guessed: tuple[int, ...] = ()
+    """What may follow all of them; nobody has verified it."""
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -285,6 +301,8 @@ class Started:
     plan: Plan
     tokens: tuple[int, ...]
     """Those of the pieces that came."""
+    thinking: Thinking = Thinking.NONE
+    """As the first gateway has told the thinking from the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +324,9 @@ class ChatRequest:
     """What the model is to be good at, where none is named; see `mesh.card.Skill`."""
     drafting: Drafting | None = None
     """How tokens are guessed; None: as the gateway has it."""
+    left_open: tuple[SamplingField, ...] = ()
+    """Of the sampling, what nobody has said: there the advice of the model's makers counts, where they give
+    any. Nothing is left open of an answer that goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +352,8 @@ class Routed:
     """Other nodes that a client may turn to should this gateway be lost."""
     recovery: Recovery | None = None
     """What led to this way; None at the beginning."""
+    settled: Settled | None = None
+    """What became of what the request left open; None where it is taken as it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +363,11 @@ class Piece:
     request_id: int
     text: str
     tokens: tuple[int, ...]
+    reasoning: str = ""
+    """What the model thinks before it answers, and no part of the answer; it comes before the text.
+
+    A field of its own, because a client of an older version shows whatever is in `text`.
+    """
 
 
 @dataclass(frozen=True, slots=True)

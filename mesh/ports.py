@@ -27,6 +27,7 @@ from mesh.types import (
     NodeRecord,
     Payload,
     Sampling,
+    SamplingAdvice,
     SpeedRecord,
     StageKey,
 )
@@ -137,6 +138,10 @@ class Step:
     The last stage draws a token after the row before them and, as long as it is the one that was guessed,
     after each of theirs.
     """
+    tokens: tuple[int, ...] = ()
+    """Those of the rows, for the last stage to guess by; empty where it need not."""
+    num_wanted: int = 0
+    """Tokens that the last stage is to guess behind those that it draws, if it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +152,8 @@ class Sampled:
     token: int
     more: tuple[int, ...] = ()
     """Those at the positions behind it, where drafts were right."""
+    guessed: tuple[int, ...] = ()
+    """What may follow them; nobody has verified it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +249,22 @@ class TextCodec(Protocol):
         """
 
     def pieces(self) -> Pieces:
-        """Start decoding one answer."""
+        """Start decoding one answer; of a model that thinks, with the tags around its thinking."""
+
+    @property
+    def vocabulary(self) -> str:
+        """A digest of its tokens: models of one vocabulary have the same."""
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the model's template or vocabulary has the tags of thinking."""
+
+    def opens_thinking(self, prompt: Sequence[int]) -> bool:
+        """Whether a rendered conversation ends with the opening tag, so that the answer begins behind it."""
+
+    @property
+    def advice(self) -> SamplingAdvice | None:
+        """What the model's files recommend of sampling; None where they do not."""
 
 
 class Library(Protocol):
@@ -283,7 +305,8 @@ class Upstream(Protocol):
         Nothing is asked before the first piece is. Closed (use `contextlib.aclosing`) or cancelled, it closes
         the connection, so that the server may stop. Without an UpstreamEnd the answer is not complete, and
         one of these was raised: UnknownModel for a model that is not on the card, UpstreamUnreachable (both
-        before anything was sent), UpstreamRefused, UpstreamBusy, UpstreamBroken. No error shows the key.
+        before anything was sent), UpstreamRefused, which says by `concern` whether the next question may be
+        taken, UpstreamBusy, UpstreamBroken. No error shows the key.
         """
 
     async def models(self) -> tuple[str, ...]:

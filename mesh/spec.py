@@ -41,6 +41,10 @@ class ModelSpec:
     """Whether each head of q and k is normalised before its rotary turn."""
     rope_factors: tuple[float, ...] = ()
     """What the rotary frequencies are divided by, head_dim / 2 of them; empty where they are not scaled."""
+    has_mtp: bool = False
+    """Whether the last stage has a layer for multi-token prediction (MTP), which guesses what comes next."""
+    no_mtp: str = ""
+    """Why a model that was trained with such a layer runs without it; empty where there is nothing to say."""
 
     @property
     def ref(self) -> ModelRef:
@@ -80,12 +84,14 @@ class ModelSpec:
     def ends_bytes(self, precision: Precision, *, first: bool, last: bool) -> int:
         """Bytes beside the layers: the embedding on the first stage, final norm and head on the last.
 
-        A stage that is both and whose embeddings are tied holds the table once.
+        With multi-token prediction the last has that layer too, and the embedding for it. A table that is
+        both embedding and head is held once.
         """
         final_norm = self.hidden_size * _VECTOR_BYTES[precision]
-        shared = first and last and self.tied_embeddings
-        tables = 1 if shared else int(first) + int(last)
-        return tables * self.table_bytes(precision) + (final_norm if last else 0)
+        embeds = first or (last and self.has_mtp)
+        tables = 1 if self.tied_embeddings and (first or last) else int(embeds) + int(last)
+        of_last = (final_norm + self._mtp_bytes(precision)) if last else 0
+        return tables * self.table_bytes(precision) + of_last
 
     def weights_bytes(self, span: Span, precision: Precision) -> int:
         """Bytes of a stage's weights in memory."""
@@ -100,7 +106,19 @@ class ModelSpec:
 
     def cache_bytes(self, span: Span, context: int, precision: Precision) -> int:
         """Bytes of a stage's keys and values for one session."""
-        return span.num_layers * self.layer_cache_bytes(context, precision)
+        ends = self.ends_cache_bytes(context, precision, last=self.is_last(span))
+        return span.num_layers * self.layer_cache_bytes(context, precision) + ends
+
+    def ends_cache_bytes(self, context: int, precision: Precision, *, last: bool) -> int:
+        """Bytes of keys and values beside those of the layers: multi-token prediction has its own."""
+        return self.layer_cache_bytes(context, precision) if last and self.has_mtp else 0
+
+    def _mtp_bytes(self, precision: Precision) -> int:
+        """A layer, the matrix that joins a hidden state with an embedding, and three norms."""
+        if not self.has_mtp:
+            return 0
+        joining = _matrix_bytes(2 * self.hidden_size * self.hidden_size, precision)
+        return self.layer_bytes(precision) + joining + 3 * self.hidden_size * _VECTOR_BYTES[precision]
 
 
 _VECTOR_BYTES = {Precision.INT4: 4, Precision.INT8: 4, Precision.BF16: 2, Precision.F32: 4}

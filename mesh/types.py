@@ -6,6 +6,7 @@ request. Must not know how any of it is sent, decided or computed.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import pairwise
@@ -425,6 +426,58 @@ class Sampling:
         _require(0 <= self.seed < 2**64, "seed must be from 0 to 2^64 - 1")
 
 
+class SamplingField(StrEnum):
+    """What of the sampling a request may leave to the model's makers, by its name in `Sampling`."""
+
+    TEMPERATURE = "temperature"
+    TOP_K = "top_k"
+    TOP_P = "top_p"
+    MIN_P = "min_p"
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingAdvice:
+    """How a model's makers would have its tokens drawn; None: they say nothing of it."""
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+
+    def __post_init__(self) -> None:
+        self.filled(Sampling(), tuple(SamplingField))  # raises for what no sampling can be
+
+    def filled(self, sampling: Sampling, left_open: Collection[SamplingField]) -> Sampling:
+        """Return the sampling with the advice put for what was left open; the rest is as it was said."""
+        advised = {field.value: getattr(self, field) for field in left_open}
+        return replace(sampling, **{name: value for name, value in advised.items() if value is not None})
+
+
+THINK, THINK_END = "<think>", "</think>"
+"""Between these a model writes what it thinks before it answers."""
+
+
+class Thinking(StrEnum):
+    """Whether an answer begins with what its model thinks."""
+
+    NONE = "none"
+    """All of it is the answer."""
+    MAY_BEGIN = "may_begin"
+    """It may begin with a block of thinking."""
+    BEGUN = "begun"
+    """The prompt ends within such a block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a gateway has made of what a request leaves open; who goes on with the answer does the same."""
+
+    sampling: Sampling
+    has_empty_system: bool = False
+    """Whether a system message without text was put before the conversation."""
+    thinking: Thinking = Thinking.NONE
+
+
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
     """One turn of a conversation; role is system, user or assistant."""
@@ -495,9 +548,15 @@ class Recovery:
 class Drafting(StrEnum):
     """How tokens are guessed before they are made, so that several are made at once."""
 
+    AUTO = "auto"
+    """In all ways that there are for the model."""
     NONE = "none"
     LOOKUP = "lookup"
     """By where the text stood before in the same conversation."""
+    MTP = "mtp"
+    """By the model's own layer for multi-token prediction."""
+    MODEL = "model"
+    """By a small model of the same vocabulary on the gateway's device."""
 
     @classmethod
     def parse(cls, text: str) -> Drafting:
@@ -509,16 +568,33 @@ class Drafting(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Drafted:
+    """What one drafter guessed in one answer."""
+
+    drafter: str
+    num_drafted: int
+    """Tokens that were sent to be verified."""
+    num_right: int
+
+
+@dataclass(frozen=True, slots=True)
 class Guesses:
     """What was guessed in one answer."""
 
-    drafter: str
-    """Who guessed."""
-    num_drafted: int
-    """Tokens that were guessed and verified."""
-    num_right: int
-    """Of these, that were right: each saved a traversal of the stages."""
     num_traversals: int
+    """Times that tokens of the last stage were waited for; what was sent ahead comes without waiting anew."""
+    drafted: tuple[Drafted, ...] = ()
+    """By who guessed."""
+
+    @property
+    def num_drafted(self) -> int:
+        """Tokens that were guessed and sent."""
+        return sum(drafted.num_drafted for drafted in self.drafted)
+
+    @property
+    def num_right(self) -> int:
+        """Of these, that were right: each saved a traversal of the stages."""
+        return sum(drafted.num_right for drafted in self.drafted)
 
     @property
     def accept_length(self) -> float:
@@ -547,6 +623,8 @@ class Summary:
     """Positions of the prompt that no stage had to compute: another session had begun in the same way."""
     guesses: Guesses | None = None
     """None where nothing was to be guessed."""
+    sampling: Sampling | None = None
+    """How the tokens were drawn; None where a gateway of an older version answered."""
 
 
 def _require(held: bool, message: str) -> None:

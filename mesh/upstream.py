@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum, auto
+from enum import StrEnum
 from typing import NoReturn
 from urllib.parse import urlsplit
 
 from mesh.decision import Privacy
-from mesh.errors import BadRequest, BadSetting, MeshError, UnknownModel, UpstreamRefused
+from mesh.errors import BadSetting, Concern, MeshError, UnknownModel, UpstreamRefused
 from mesh.types import ChatMessage, Sampling
 
 A_BASE_URL = "a URL such as http://192.168.1.5:8080/v1"
@@ -203,41 +203,9 @@ class UpstreamEnd:
 UpstreamPiece = UpstreamText | UpstreamReasoning | UpstreamEnd
 
 
-class Concern(Enum):
-    """What an error says something about."""
-
-    QUESTION = auto()
-    """Only what was asked: it is too long, or has a field that the server does not take."""
-    MODEL = auto()
-    """Whatever that model is asked."""
-    SERVER = auto()
-    """Whatever the server is asked: a wrong key, a redirect, nobody there."""
-
-
-def refused(text: str, concern: Concern) -> UpstreamRefused:
-    """Return a refusal that `concern_of` tells the concern of; it is in the cause, which does not travel."""
-    error = UpstreamRefused(text)
-    match concern:
-        case Concern.QUESTION:
-            error.__cause__ = BadRequest(text)
-        case Concern.MODEL:
-            error.__cause__ = UnknownModel(text)
-        case Concern.SERVER:
-            pass
-    return error
-
-
 def concern_of(error: MeshError) -> Concern:
     """What an error of a server concerns; the server, unless it is a refusal that says otherwise."""
-    if not isinstance(error, UpstreamRefused):
-        return Concern.SERVER
-    match error.__cause__:
-        case UnknownModel():
-            return Concern.MODEL
-        case BadRequest():
-            return Concern.QUESTION
-        case _:
-            return Concern.SERVER
+    return error.concern if isinstance(error, UpstreamRefused) else Concern.SERVER
 
 
 def _fault_of(address: str) -> str | None:

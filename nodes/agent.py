@@ -58,6 +58,8 @@ class AgentOptions:
     """For which spans of what this device's gateway places another device holds a warm copy."""
     aim: Aim | None
     """What makes a plan of this device's gateway the best; None: as the load has it."""
+    draft_model: str | None
+    """A small model here that guesses for larger ones of its vocabulary."""
     num_threads: int
     engine: EngineName
     listen: Address
@@ -143,7 +145,12 @@ def _settings(options: AgentOptions) -> NodeSettings:
         memory_bytes=options.memory_bytes,
         spare_bytes=options.spare_bytes,
         peers=options.peers,
-        planning=Planning(standby=options.standby, aim=options.aim, distrusted=options.limits.distrusted),
+        planning=Planning(
+            standby=options.standby,
+            aim=options.aim,
+            draft_model=options.draft_model,
+            distrusted=options.limits.distrusted,
+        ),
         readiness=options.limits.readiness,
         measures_speed=options.measures_speed,
     )

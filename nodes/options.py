@@ -182,8 +182,6 @@ aim_option = click.option(
     help="What makes a plan the best: a token's time, or the number of them while many ask.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value and nothing else.")
-
-
 privacy_option = click.option(
     "--privacy",
     type=click.Choice([kind.value for kind in Privacy]),
@@ -197,16 +195,21 @@ def sampling_options(command: Callable[..., object]) -> Callable[..., object]:
     """Add the options of an answer; the command receives them as `chat: ChatOptions`."""
 
     @functools.wraps(command)
-    def with_chat(
+    def with_chat(  # noqa: PLR0913  an option each
         *,
         max_tokens: int,
-        temperature: float,
+        temperature: float | None,
+        top_p: float | None,
         seed: int | None,
         privacy: str,
         drafting: str | None,
         **rest: object,
     ) -> object:
-        chat = ChatOptions(max_tokens=max_tokens, temperature=temperature, privacy=privacy)
+        chat = ChatOptions(max_tokens=max_tokens, privacy=privacy)
+        if temperature is not None:
+            chat["temperature"] = temperature
+        if top_p is not None:
+            chat["top_p"] = top_p
         if seed is not None:
             chat["seed"] = seed
         if drafting is not None:
@@ -219,16 +222,19 @@ def sampling_options(command: Callable[..., object]) -> Callable[..., object]:
         click.option(
             "--temperature",
             type=click.FloatRange(0),
-            default=0.0,
-            show_default=True,
-            help="0 takes the most likely token.",
+            help="0 takes the most likely token [default: what the model's makers recommend, else 0].",
+        ),
+        click.option(
+            "--top-p",
+            type=click.FloatRange(0, 1, min_open=True),
+            help="Leave out the least likely tokens, beyond that probability [default: the same, else 1].",
         ),
         click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="The same seed, the same answer."),
         privacy_option,
         click.option(
             "--drafting",
             type=click.Choice([kind.value for kind in Drafting]),
-            help="How tokens are guessed ahead; the text is the same [default: as the node has it, lookup].",
+            help="How tokens are guessed ahead; the text is the same [default: as the node has it, auto].",
         ),
     )
 

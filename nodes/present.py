@@ -21,6 +21,8 @@ from mesh.types import (
     Plan,
     PlannedStage,
     Recovery,
+    Sampling,
+    SamplingField,
     SpeedRecord,
     StageShare,
     StepSpeed,
@@ -193,28 +195,6 @@ def remarks(devices: Sequence[Device]) -> list[str]:
     return [in_one_line(line) for line in lines]
 
 
-def plan_json(plan: Plan) -> dict[str, object]:
-    """`mesh plan --json`."""
-    return {
-        "model": plan.model.name,
-        "precision": plan.precision,
-        "context": plan.context,
-        "stages": [_planned_json(stage) for stage in plan.stages],
-        "standbys": [_planned_json(stage) for stage in plan.standbys],
-    }
-
-
-def _planned_json(stage: PlannedStage) -> dict[str, object]:
-    return {
-        "name": stage.node.name,
-        "class": stage.node.device_class,
-        "node_id": stage.node.node_id,
-        "span": [stage.span.start, stage.span.end],
-        "weights_bytes": stage.weights_bytes,
-        "cache_bytes": stage.cache_bytes,
-    }
-
-
 def plan_line(plan: Plan) -> str:
     """A plan in a line, above its table."""
     kind = "one device" if len(plan.stages) == 1 else f"{len(plan.stages)} devices"
@@ -241,14 +221,16 @@ def _planned_row(stage: PlannedStage, layers: str) -> tuple[str, ...]:
     )
 
 
-def answer_json(text: str, summary: Summary) -> dict[str, object]:
-    """`mesh ask --json`."""
+def answer_json(text: str, summary: Summary, reasoning: str = "") -> dict[str, object]:
+    """`mesh ask --json`; `reasoning`: what was thought before the answer."""
     return {
         "model": summary.model,
         "text": text,
+        "reasoning": reasoning or None,
         "tokens": list(summary.tokens),
         "reason": summary.reason,
         "seed": summary.seed,
+        "sampling": _sampling_json(summary.sampling) if summary.sampling else None,
         "num_prompt_tokens": summary.num_prompt_tokens,
         "ttft_s": round(summary.ttft_s, 4),
         "tokens_per_s": round(summary.tokens_per_s, 2),
@@ -258,14 +240,21 @@ def answer_json(text: str, summary: Summary) -> dict[str, object]:
     }
 
 
+def _sampling_json(sampling: Sampling) -> dict[str, object]:
+    return {field.value: getattr(sampling, field) for field in SamplingField}
+
+
 def guesses_json(guesses: Guesses) -> dict[str, object]:
     """What was guessed ahead in an answer."""
     return {
-        "drafter": guesses.drafter,
         "drafted": guesses.num_drafted,
         "accepted": guesses.num_right,
         "traversals": guesses.num_traversals,
         "accept_length": round(guesses.accept_length, 3),
+        "drafters": [
+            {"drafter": of.drafter, "drafted": of.num_drafted, "accepted": of.num_right}
+            for of in guesses.drafted
+        ],
     }
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 
 from mesh.adapters.metered_link import Metering
 from mesh.logic.readiness import DEFAULT_LIMITS
-from mesh.logic.rest import RestTime
 from mesh.types import NodeRecord
 from mesh.upstream import UpstreamCard
 from nodes.memory_size import format_memory_size
@@ -38,7 +37,7 @@ def limit_lines(limits: OwnerLimits) -> Iterator[str]:
         low = f"hands over while its battery is below {100 * floor:g}% and does not charge"
         yield low if floor else "heeds no battery"
     if limits.rest:
-        yield f"rests {', '.join(map(_times, limits.rest))} each day"
+        yield f"rests {', '.join(map(str, limits.rest))} each day"
     if limits.metering in _METERED:
         yield _METERED[limits.metering]
     if limits.distrusted:
@@ -49,11 +48,3 @@ def server_lines(servers: Sequence[UpstreamCard]) -> Iterator[str]:
     """Name each server outside the mesh, with how far what it is asked goes."""
     for server in servers:
         yield f"the server {server.name} is attached (privacy {server.privacy})"
-
-
-def _times(rest: RestTime) -> str:
-    return f"{_clock(rest.start_minute)}-{_clock(rest.end_minute)}"
-
-
-def _clock(minute: int) -> str:
-    return f"{minute // 60:02d}:{minute % 60:02d}"

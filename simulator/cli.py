@@ -18,6 +18,7 @@ from simulator.exits import EXIT_BROKEN
 
 COMMANDS = {
     "list": "List the scenarios.",
+    "plan": "Show how devices would place a model.",
     "run": "Run a scenario once.",
     "sweep": "Run a scenario with many seeds.",
     "replay": "Run what a recording holds again, and compare.",

@@ -121,7 +121,10 @@ class ModelledCompute:
         (key,) = {step.cache.stage for step in known}
         spec = self._spec(key.digest)
         row_bytes = spec.row_bytes(key.precision)
-        sizes = [FrameSize(step.start, _num_rows(step.payload, row_bytes), step.sample) for step in known]
+        sizes = [
+            FrameSize(step.start, _num_rows(step.payload, row_bytes), step.sample, step.num_wanted)
+            for step in known
+        ]
         began_s = await self._spend(spec, key, sizes)
         results = [self._result(step) for step in steps]
         for step, size in zip(known, sizes, strict=True):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from mesh.card import ModelCard
 from mesh.errors import ModelNotPulled, UnknownModel
 from mesh.spec import ModelSpec
-from mesh.types import ChatMessage, Digest, ModelRef
+from mesh.types import ChatMessage, Digest, ModelRef, SamplingAdvice
 from simulator.profiles import model_spec, model_specs
 
 TINY = model_spec("tiny")
@@ -75,6 +75,11 @@ class ByteCodec:
         """The token that ends an answer."""
         return frozenset({0})
 
+    @property
+    def vocabulary(self) -> str:
+        """Bytes: all models here have it."""
+        return "bytes"
+
     def encode_chat(self, messages: Sequence[ChatMessage]) -> tuple[int, ...]:
         """One line for each message, then the assistant's; a token for each byte of UTF-8."""
         lines = [f"{message.role}: {message.content}\n" for message in messages]
@@ -83,6 +88,20 @@ class ByteCodec:
     def pieces(self) -> BytePieces:
         """Start decoding one answer."""
         return BytePieces()
+
+    @property
+    def thinks(self) -> bool:
+        """It does not."""
+        return False
+
+    def opens_thinking(self, prompt: Sequence[int]) -> bool:
+        """It knows of none."""
+        return False
+
+    @property
+    def advice(self) -> SamplingAdvice | None:
+        """There is none."""
+        return None
 
 
 class BytePieces:

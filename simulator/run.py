@@ -1,16 +1,18 @@
 """One run from start to end: a script in, a result out.
 
 Owns when a run ends: at its duration, or as soon as an invariant is broken. The same script gives the same
-result, digest included, on any machine and version of Python that is supported.
+result, digest included, on any machine and version of Python that is supported. A household may also be lived
+with otherwise (`in_world`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from typing import TypeVar
 
 from mesh.errors import MeshError, first_of
 from simulator.loop import Deadlock, Livelock, VirtualLoop
@@ -24,6 +26,8 @@ LOOK_S = 0.5
 """Between looks at everybody, in virtual seconds."""
 _BLOCK_LOOK_S = 5.0  # for blocks of flats, of which no line for each device is kept
 
+T = TypeVar("T")
+
 Progress = Callable[[float], None]
 """Told now and then how many virtual seconds have passed."""
 
@@ -34,14 +38,28 @@ def run_script(script: Script, parts: Parts | None = None, progress: Progress | 
     What goes wrong in a role is a complaint of the result. Raises BadSetting for a script that names what
     nobody knows.
     """
+    shown = progress or _quiet
+
+    async def lived(world: World) -> RunResult:
+        await _live(world, shown)
+        return _result_of(world)
+
+    return in_world(script, parts or Parts(), lived)
+
+
+def in_world(script: Script, parts: Parts, act: Callable[[World], Awaitable[T]]) -> T:
+    """Make a script's household in virtual time, return what `act` made of it, and take it down.
+
+    Nothing has begun when `act` is called. Raises what it raises, the first of several.
+    """
     try:
         with _seldom_collecting(), asyncio.Runner(loop_factory=VirtualLoop) as runner:
-            return runner.run(_run(script, parts or Parts(), progress or _quiet))
+            return runner.run(_in_world(script, parts, act))
     except* MeshError as group:
         raise first_of(group) from None
 
 
-async def _run(script: Script, parts: Parts, progress: Progress) -> RunResult:
+async def _in_world(script: Script, parts: Parts, act: Callable[[World], Awaitable[T]]) -> T:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
     try:
@@ -49,8 +67,7 @@ async def _run(script: Script, parts: Parts, progress: Progress) -> RunResult:
             world = World(script, parts, loop, tasks)
             loop.set_exception_handler(lambda _, context: _unawaited(world, context))
             with world.listening():
-                await _live(world, progress)
-                result = _result_of(world)
+                result = await act(world)
                 world.close()
             raise _Over
     except* _Over:
@@ -164,4 +181,4 @@ def _seldom_collecting() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-__all__ = ["Deadlock", "Livelock", "Parts", "run_script"]
+__all__ = ["Deadlock", "Livelock", "Parts", "in_world", "run_script"]

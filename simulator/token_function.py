@@ -4,6 +4,9 @@ Owns the protocol `Maths`, behind which the real engine can stand too, and the f
 changes a row in its own way and looks at what it made of the position before, so that a layer left out or
 doubled, or a wrong row, changes every token behind it. Must not know time: `simulator.compute` charges it.
 
+Where the model has a layer for multi-token prediction, the last stage guesses as often rightly as it is told:
+it keeps what all layers make of the text, which no real stage could, and looks ahead.
+
 Rows go over the wire at the real model's size. Eight bytes of a row count, the rest is a filler. A filler
 that is not what it must be spoils the row in silence, as a turned bit does in the real network: the mesh
 has to notice by its own means, or the tokens come out wrong.
@@ -80,6 +83,8 @@ class _Stage:
     """One number for each layer, by which it differs from all others."""
     row_bytes: int
     filler: bytes
+    all_keys: tuple[int, ...] = ()
+    """Those of all layers, where this stage guesses."""
 
     @classmethod
     def of(cls, spec: ModelSpec, key: StageKey) -> _Stage:
@@ -88,9 +93,10 @@ class _Stage:
             spec=spec,
             span=key.span,
             weights_bytes=spec.weights_bytes(key.span, key.precision),
-            layer_keys=tuple(_layer_key(spec.digest, layer) for layer in range(key.span.start, key.span.end)),
+            layer_keys=_layer_keys(spec, key.span),
             row_bytes=size,
             filler=(_FILLER * size)[: size - _VALUE_BYTES],
+            all_keys=_layer_keys(spec, spec.whole) if spec.has_mtp and spec.is_last(key.span) else (),
         )
 
 
@@ -100,13 +106,15 @@ class _Cache:
     A row of zeros stands before position 0.
     """
 
-    __slots__ = ("context", "made", "sampling", "stage")
+    __slots__ = ("context", "made", "sampling", "stage", "whole")
 
     def __init__(self, stage: _Stage, context: int, sampling: Sampling) -> None:
         self.stage = stage
         self.context = context
         self.sampling = sampling
         self.made = _nothing_made(len(stage.layer_keys))
+        self.whole = _nothing_made(len(stage.all_keys))
+        """What all layers made of each position, as far as the text is known; of stages that guess."""
 
     @property
     def num_positions(self) -> int:
@@ -115,6 +123,7 @@ class _Cache:
     def begin_with(self, source: _Cache, num_positions: int) -> None:
         """Copy the first positions of another cache of the stage, as many as it has."""
         self.made = source.made[: (num_positions + 1) * len(self.stage.layer_keys)]
+        self.whole = source.whole[: (num_positions + 1) * len(self.stage.all_keys)]
 
     def cut_back(self, num_positions: int) -> None:
         """Forget all but the first positions."""
@@ -124,7 +133,9 @@ class _Cache:
 class TokenFunction:
     """Maths of one device, for the models whose shapes it is given."""
 
-    def __init__(self, specs: Iterable[ModelSpec]) -> None:
+    def __init__(self, specs: Iterable[ModelSpec], acceptance: float = 0.8) -> None:
+        """`acceptance`: how often a guess is right by which a model with such a layer goes on."""
+        self._acceptance = acceptance
         self._specs: dict[Digest, ModelSpec] = {spec.digest: spec for spec in specs}
         self._stages: dict[StageKey, _Stage] = {}
         self._caches: dict[CacheKey, _Cache] = {}
@@ -169,6 +180,7 @@ class TokenFunction:
         _check_room(cache, step.start, len(rows))
         cache.cut_back(step.start)
         outputs = [_through(row, stage.layer_keys, cache.made) for row in rows]
+        is_followed = _follow(cache, step.start, step.tokens)
         if not stage.spec.is_last(stage.span):
             filler = stage.filler
             return Hidden(b"".join([value.to_bytes(_VALUE_BYTES, "little") + filler for value in outputs]))
@@ -180,7 +192,22 @@ class TokenFunction:
             tokens.append(_draw(output, cache.sampling, position + len(tokens), stage.spec.vocab_size))
             if tokens[-1] != draft:
                 break
-        return Sampled(position, tokens[0], tuple(tokens[1:]))
+        guessed: tuple[int, ...] = ()
+        if is_followed and step.num_wanted:
+            known = len(step.tokens) - len(step.drafts)
+            _follow(cache, step.start, (*step.tokens[:known], *tokens))
+            guessed = self._guessed(cache, position + len(tokens), step.num_wanted)
+        return Sampled(position, tokens[0], tuple(tokens[1:]), guessed)
+
+    def _guessed(self, cache: _Cache, position: int, count: int) -> tuple[int, ...]:
+        """What may follow the text: each token is right, given those before it, as often as was said."""
+        stage, made, tokens = cache.stage, cache.whole[:], list[int]()
+        for at in range(position, min(position + count, cache.context)):
+            token = _draw(made[-1], cache.sampling, at, stage.spec.vocab_size)
+            chance = _draw(made[-1] ^ _FACTOR, cache.sampling, at, 1 << 20) / (1 << 20)
+            tokens.append(token if chance < self._acceptance else (token + 1) % stage.spec.vocab_size)
+            _through(tokens[-1], stage.all_keys, made)
+        return tuple(tokens)
 
 
 def reference_tokens(
@@ -194,7 +221,7 @@ def reference_tokens(
 
     As in `mesh.logic.session`, the token by which the model stops does not belong to the answer.
     """
-    layer_keys = tuple(_layer_key(spec.digest, layer) for layer in range(spec.num_layers))
+    layer_keys = _layer_keys(spec, spec.whole)
     made = _nothing_made(spec.num_layers)
     value = 0
     for token in prompt_ids:
@@ -207,6 +234,21 @@ def reference_tokens(
         answer.append(token)
         value = _through(token, layer_keys, made)
     return tuple(answer), FinishReason.LENGTH
+
+
+def _follow(cache: _Cache, start: int, tokens: Iterable[int]) -> bool:
+    """Take the whole text from a position on through all layers; False where that stage does not guess."""
+    keys = cache.stage.all_keys
+    if not keys or not tokens or start > len(cache.whole) // len(keys) - 1:
+        return False
+    del cache.whole[(start + 1) * len(keys) :]
+    for token in tokens:
+        _through(token, keys, cache.whole)
+    return True
+
+
+def _layer_keys(spec: ModelSpec, span: Span) -> tuple[int, ...]:
+    return tuple(_layer_key(spec.digest, layer) for layer in range(span.start, span.end))
 
 
 def _layer_key(digest: Digest, layer: int) -> int:

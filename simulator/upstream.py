@@ -63,7 +63,7 @@ class SimulatedUpstream:
         self.dies_after: int | None = None
         """So many tokens each answer has before it breaks off; None: answers end as they should."""
         self.refusal: MeshError | None = None
-        """What it answers instead of anything else; what it concerns says `mesh.upstream.refused`."""
+        """What it answers instead of anything else; a UpstreamRefused says what it concerns."""
         self.thoughts: Sequence[str] = ()
         """What it thinks before each answer, token by token."""
         self.num_requests = 0

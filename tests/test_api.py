@@ -75,13 +75,14 @@ async def test_scripts_without_await_see_the_same() -> None:
             answer = client.chat("?", seed=4)
             assert [type(event) for event in answer.events()] == [Routed, Piece, Routed, Piece]
             assert answer.seed == 4
+            assert answer.reasoning == "hm"
             assert answer.route == ROUTED.plan
             assert [recovery.replacement for recovery in answer.recoveries] == [("phone",)]
             assert answer.summary.recoveries == answer.recoveries
             client.drain("phone")
 
     async with (
-        a_real_gateway("tv", ROUTED, Piece(1, "To", (1,)), Die()) as tv,
+        a_real_gateway("tv", ROUTED, Piece(1, "To", (1,), "hm"), Die()) as tv,
         a_real_gateway("phone") as phone,
     ):
         device = Device(phone.record, NodeState.ALIVE, Source.SELF, None)

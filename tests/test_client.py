@@ -44,6 +44,7 @@ from mesh.types import (
     Plan,
     Precision,
     Sampling,
+    SamplingField,
     Source,
     Summary,
 )
@@ -85,6 +86,20 @@ def test_text_waits_for_the_whole_answer() -> None:
     run(main())
 
 
+def test_reasoning_is_no_part_of_the_text_and_can_be_read_as_it_comes() -> None:
+    async def main() -> None:
+        pieces = [Piece(1, "", (1,), "so "), Piece(1, "To", (2,), "on"), Piece(1, "kyo", (3,))]
+        async with a_gateway(*pieces, FINISHED) as (client, _):
+            answer = client.chat("?")
+            assert answer.reasoning == ""
+            seen = [(answer.reasoning, piece.text) async for piece in answer]
+            assert seen == [("so ", ""), ("so on", "To"), ("so on", "kyo")]
+            again = client.chat("?")
+            assert (await again.text(), again.reasoning) == ("Tokyo", "so on")
+
+    run(main())
+
+
 def test_there_is_no_summary_before_the_end() -> None:
     async def main() -> None:
         async with a_gateway(Piece(1, "To", (1,)), FINISHED) as (client, gateway):
@@ -117,12 +132,28 @@ def test_what_is_asked_is_what_was_said() -> None:
                 seed=0,
                 deadline_s=2.5,
             ).text()
+            await client.chat("hi", temperature=0.0, seed=0).text()
             sampling = Sampling(temperature=0.8, top_k=40, top_p=0.9, min_p=0.1, seed=0)
             assert gateway.asked == [
                 ChatRequest(
-                    1, None, (ChatMessage("user", "hi"),), DEFAULT_MAX_TOKENS, Sampling(seed=3), None
+                    request_id=1,
+                    model=None,
+                    messages=(ChatMessage("user", "hi"),),
+                    max_tokens=DEFAULT_MAX_TOKENS,
+                    sampling=Sampling(seed=3),
+                    deadline_s=None,
+                    left_open=tuple(SamplingField),
                 ),
                 ChatRequest(1, "tiny", turns, 5, sampling, 2.5),
+                ChatRequest(
+                    request_id=1,
+                    model=None,
+                    messages=(ChatMessage("user", "hi"),),
+                    max_tokens=DEFAULT_MAX_TOKENS,
+                    sampling=Sampling(seed=0),
+                    deadline_s=None,
+                    left_open=(SamplingField.TOP_K, SamplingField.TOP_P, SamplingField.MIN_P),
+                ),
             ]
 
     run(main())

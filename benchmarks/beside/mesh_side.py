@@ -28,10 +28,10 @@ from mesh.client import Client
 from mesh.errors import InternalError, MeshError, NoDevices
 from mesh.logic.partition import Demand
 from mesh.store.shelf import ModelStore
-from mesh.types import Address, DeviceClass, NodeState, Precision
+from mesh.types import Address, DeviceClass, NodeState, Plan, Precision
 from nodes.demo.household import DemoDevice, with_limits
 
-_CONTEXT = 2048  # of the longest request, as plans round it
+_CONTEXT = 2048  # of the longest request, as plans round it, where the model has so much
 _WHOLE_S = 60.0  # for processes to start and meet on a busy machine
 _LOOK_S = 0.05
 
@@ -56,9 +56,14 @@ class MeshHome:
     agents: tuple[Running, ...]
     door: Address
     """Where clients dial."""
-    shares: tuple[int, ...]
-    """Layers of each stage, in the order of the stages."""
+    plan: Plan
+    """By which the model was loaded."""
     prompts: Prompts
+
+    @property
+    def shares(self) -> tuple[int, ...]:
+        """Layers of each stage, in the order of the stages."""
+        return tuple(stage.span.num_layers for stage in self.plan.stages)
 
     async def decode(self, work: Work) -> Sample:
         """Tokens a second of one user, from the first token to the last."""
@@ -104,7 +109,8 @@ async def mesh_home(setting: MeshSetting, link: Link) -> AsyncIterator[MeshHome]
     """Start the agents, agent i on core i, and have them load the model; afterwards none is left."""
     library = DiskLibrary(ModelStore(setting.data_dir))
     prompts = Prompts(await library.codec(setting.model), random.Random(secrets.randbits(64)))
-    devices = _devices(Demand(await library.spec(setting.model), Precision.INT4, _CONTEXT), setting)
+    spec = await library.spec(setting.model)
+    devices = _devices(Demand(spec, Precision.INT4, min(_CONTEXT, spec.context_length)), setting)
     addresses = {device.name: free_address() for device in devices}
     name = f"bench-{secrets.token_hex(4)}"
     async with AsyncExitStack() as stack:
@@ -116,8 +122,8 @@ async def mesh_home(setting: MeshSetting, link: Link) -> AsyncIterator[MeshHome]
             for device in devices
         ]
         async with mesh.connect(str(await _met(doors[0], name, agents)), mesh=name) as client:
-            shares = await _load(client, setting)
-        yield MeshHome(setting.model, name, tuple(agents), doors[0], shares, prompts)
+            plan = await _load(client, setting)
+        yield MeshHome(setting.model, name, tuple(agents), doors[0], plan, prompts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +145,7 @@ def _devices(demand: Demand, setting: MeshSetting) -> tuple[DemoDevice, ...]:
     """
     names = [f"device-{index + 1}" for index in range(setting.num_devices)]
     devices = with_limits(tuple(DemoDevice(name, DeviceClass.DESKTOP) for name in names), demand)
-    caches = setting.num_users * demand.spec.cache_bytes(demand.spec.whole, _CONTEXT, Precision.INT4)
+    caches = setting.num_users * demand.spec.cache_bytes(demand.spec.whole, demand.context, demand.precision)
     return tuple(
         DemoDevice(device.name, device.device_class, device.memory_bytes + caches, caches)
         for device in devices
@@ -196,11 +202,11 @@ async def _are_met(door: Address, mesh_name: str, num_devices: int) -> bool:
     return len(alive) == num_devices
 
 
-async def _load(client: Client, setting: MeshSetting) -> tuple[int, ...]:
-    """Have every stage loaded by a short answer, and return the layers of each."""
+async def _load(client: Client, setting: MeshSetting) -> Plan:
+    """Have every stage loaded by a short answer, and return where they lie."""
     answer = client.chat("Hello.", model=setting.model, max_tokens=8)
     await answer.text()
-    stages = answer.route.stages if answer.route is not None else ()
-    if len(stages) != setting.num_devices:
-        raise InternalError(f"the model lies on {len(stages)} devices, not on {setting.num_devices}")
-    return tuple(stage.span.num_layers for stage in stages)
+    num_stages = len(answer.route.stages) if answer.route is not None else 0
+    if answer.route is None or num_stages != setting.num_devices:
+        raise InternalError(f"the model lies on {num_stages} devices, not on {setting.num_devices}")
+    return answer.route

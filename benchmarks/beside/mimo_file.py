@@ -3,6 +3,10 @@
 Owns the shape (36 layers of the qwen2 network, as published) and the numbers' range, which keeps activations
 finite. Layers are Q4_1, tables Q8_0. Written tensor by tensor, so that the largest one is all that is ever in
 memory. The vocabulary is a borrowed one, filled up to the size.
+
+With its layer for multi-token prediction (MTP) the file is of our own making: the architecture is called mimo
+and the layer's tensors have our canonical names. No converter writes such files, and llama.cpp cannot read
+them.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter
 from numpy.typing import NDArray
 
+from mesh.model.families import MTP
 from mesh.model.gguf import GgufFile
 from mesh.store.files import sha256_of
 from mesh.store.shelf import ModelStore
@@ -43,22 +48,39 @@ class _Tensor:
     """F32, Q4_1 or Q8_0."""
 
 
-def mimo_file(store: ModelStore, vocabulary: Path, num_layers: int = _NUM_LAYERS) -> str:
+@dataclass(frozen=True, slots=True)
+class MimoShape:
+    """Which of the files."""
+
+    num_layers: int = _NUM_LAYERS
+    has_mtp: bool = False
+    """Whether it has the layer for multi-token prediction."""
+
+    @property
+    def name(self) -> str:
+        """Of the model in a store."""
+        size = "7b" if self.num_layers == _NUM_LAYERS else f"{self.num_layers}-layers"
+        return f"mimo-shape:{size}-mtp" if self.has_mtp else f"mimo-shape:{size}"
+
+
+WHOLE = MimoShape()
+
+
+def mimo_file(store: ModelStore, vocabulary: Path, shape: MimoShape = WHOLE) -> str:
     """Write the model into a store where it is not there, and return its name; about 5 GB and a minute."""
-    name = "mimo-shape:7b" if num_layers == _NUM_LAYERS else f"mimo-shape:{num_layers}-layers"
-    if store.whole(name) is None:
-        path = store.file_of(name)
+    if store.whole(shape.name) is None:
+        path = store.file_of(shape.name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, vocabulary, num_layers)
-        store.adopt(name, sha256_of(path), "benchmarks.mimo_shape")
-    return name
+        _write(path, vocabulary, shape)
+        store.adopt(shape.name, sha256_of(path), "benchmarks.mimo_shape")
+    return shape.name
 
 
-def _write(path: Path, vocabulary: Path, num_layers: int) -> None:
-    writer = GGUFWriter(path, "qwen2")
-    _add_shape(writer, num_layers)
+def _write(path: Path, vocabulary: Path, shape: MimoShape) -> None:
+    writer = GGUFWriter(path, "mimo" if shape.has_mtp else "qwen2")
+    _add_shape(writer, shape)
     _add_vocabulary(writer, vocabulary)
-    tensors = list(_tensors(num_layers))
+    tensors = list(_tensors(shape))
     for one in tensors:
         kind, num_bytes = GGMLQuantizationType[one.kind], _num_bytes(one)
         writer.add_tensor_info(one.name, one.shape, np.dtype(np.float32), num_bytes, raw_dtype=kind)
@@ -71,9 +93,11 @@ def _write(path: Path, vocabulary: Path, num_layers: int) -> None:
     writer.close()
 
 
-def _add_shape(writer: GGUFWriter, num_layers: int) -> None:
+def _add_shape(writer: GGUFWriter, shape: MimoShape) -> None:
     writer.add_name("MiMo-7B's shape, random weights")
-    writer.add_block_count(num_layers)
+    writer.add_block_count(shape.num_layers)
+    if shape.has_mtp:
+        writer.add_uint32("mimo.nextn_predict_layers", 1)
     writer.add_context_length(_CONTEXT)
     writer.add_embedding_length(_HIDDEN)
     writer.add_feed_forward_length(_INTERMEDIATE)
@@ -112,10 +136,12 @@ def _filled(key: str, value: object) -> list[str | int]:
             return listed
 
 
-def _tensors(num_layers: int) -> Iterator[_Tensor]:
+def _tensors(shape: MimoShape) -> Iterator[_Tensor]:
     yield _Tensor("token_embd.weight", (_VOCABULARY, _HIDDEN), "Q8_0")
-    for layer in range(num_layers):
+    for layer in range(shape.num_layers):
         yield from _layer(f"blk.{layer}")
+    if shape.has_mtp:
+        yield from _mtp()
     yield _Tensor("output_norm.weight", (_HIDDEN,), "F32")
     yield _Tensor("output.weight", (_VOCABULARY, _HIDDEN), "Q8_0")
 
@@ -132,6 +158,13 @@ def _layer(prefix: str) -> Iterator[_Tensor]:
     yield _Tensor(f"{prefix}.ffn_down.weight", (_HIDDEN, _INTERMEDIATE), "Q4_1")
     for role in ("attn_norm", "ffn_norm"):
         yield _Tensor(f"{prefix}.{role}.weight", (_HIDDEN,), "F32")
+
+
+def _mtp() -> Iterator[_Tensor]:
+    yield from _layer(f"{MTP.kind}.{MTP.layer}")
+    yield _Tensor(MTP.joining, (_HIDDEN, 2 * _HIDDEN), "Q4_1")
+    for norm in (MTP.hidden_norm, MTP.token_norm, MTP.final_norm):
+        yield _Tensor(norm, (_HIDDEN,), "F32")
 
 
 _GROUP_BYTES = {"Q4_1": 2 + 2 + _GROUP // 2, "Q8_0": 2 + _GROUP, "F32": 4 * _GROUP}

@@ -14,6 +14,12 @@ from statistics import median
 MOST_GROWTH = 0.03
 """Of all memory in the first window, until the last."""
 
+SWINGS_BYTES = 20_000_000
+"""By which an agent's memory goes up and down within minutes, as it was seen over an hour: what its
+allocator has not
+given back yet. Two short windows may lie on different sides of that."""
+
+_STEADY_S = 600.0  # from which on a window's median is above such swings
 _WINDOW = 1 / 3  # of the time after the warm-up
 
 
@@ -40,6 +46,8 @@ class Growth:
     last_bytes: float
     resident_bytes: float
     """All of it, after the warm-up."""
+    window_s: float
+    """Over which each of these is the median."""
 
     @property
     def share(self) -> float:
@@ -49,7 +57,8 @@ class Growth:
     @property
     def is_flat(self) -> bool:
         """Whether it grew by less than is borne."""
-        return self.share < MOST_GROWTH
+        is_swing = self.window_s < _STEADY_S and self.last_bytes - self.first_bytes < SWINGS_BYTES
+        return self.share < MOST_GROWTH or is_swing
 
 
 def growth(samples: Sequence[Sample], warm_s: float) -> Growth:
@@ -64,4 +73,5 @@ def growth(samples: Sequence[Sample], warm_s: float) -> Growth:
         median(sample.beside_bytes for sample in first),
         median(sample.beside_bytes for sample in last),
         median(sample.resident_bytes for sample in first),
+        width_s,
     )

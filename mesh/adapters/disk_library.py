@@ -17,6 +17,7 @@ from mesh.model.families import model_spec
 from mesh.model.text import ModelTextCodec
 from mesh.spec import ModelSpec
 from mesh.store.cards import card_of
+from mesh.store.names import is_name
 from mesh.store.shelf import ModelStore
 from mesh.types import ChatMessage, Digest, ModelRef
 
@@ -57,6 +58,8 @@ class DiskLibrary:
 
     async def card(self, model: str) -> ModelCard | None:
         """What is known of a model; see the port."""
+        if not is_name(model):  # as servers outside may call one
+            return None
         return await asyncio.to_thread(card_of, self._store, model)
 
     async def codec(self, model: str) -> ModelTextCodec:

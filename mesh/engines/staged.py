@@ -7,108 +7,21 @@ computes; that is a `Stage`, one class for each kind of arithmetic.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mesh.errors import (
-    InternalError,
-    MeshError,
-    NotFinite,
-    ShapeMismatch,
-    StageNotLoaded,
-    UnknownSession,
-)
+from mesh.engines.guessing import guess
+from mesh.engines.mtp import Slots
+from mesh.engines.stage import C, R, Session, Stage, Work
+from mesh.errors import InternalError, MeshError, ShapeMismatch, StageNotLoaded, UnknownSession
+from mesh.model.edges import check_ids
 from mesh.model.sampling import sample
 from mesh.ports import Prefix, Sampled, Step, StepResult
 from mesh.spec import ModelSpec
-from mesh.types import CacheKey, Hidden, Payload, Sampling, Span, StageKey
-
-
-class Cache(Protocol):
-    """The keys and values of one session at one stage."""
-
-    length: int
-    """Positions that are filled."""
-
-    def copy_from(self, source: Self, num_positions: int, /) -> None:
-        """Begin with the first positions of another session's cache of the same stage."""
-
-
-class Run(Protocol):
-    """A frame of one session that has begun, and what its rows have become."""
-
-    @property
-    def num_rows(self) -> int:
-        """Positions by which it takes its session further."""
-
-
-C = TypeVar("C", bound=Cache)
-R = TypeVar("R", bound=Run)
-
-
-class Stage(Protocol[C, R]):
-    """One span of a model in memory. No row's results depend on its company."""
-
-    @property
-    def spec(self) -> ModelSpec:
-        """The model."""
-
-    @property
-    def span(self) -> Span:
-        """Its layers."""
-
-    @property
-    def weights_bytes(self) -> int:
-        """Bytes of the weights in memory."""
-
-    def new_cache(self, context: int) -> C:
-        """Allot room for a session; raise ContextExceeded or InsufficientMemory."""
-
-    def begin(self, payload: Payload, start: int, cache: C) -> R:
-        """Check a frame and cut its cache back to its start.
-
-        Raises ShapeMismatch, PositionGap or ContextExceeded, and leaves the cache as it was.
-        """
-
-    def compute(self, runs: Sequence[R]) -> Sequence[NotFinite | None]:
-        """Take frames of different sessions through all layers; their caches then end behind them.
-
-        Returns an error for each whose numbers are none; its cache ends where the frame starts.
-        """
-
-    def to_bytes(self, run: R) -> bytes:
-        """Return the hidden states that go to the next stage."""
-
-    def scores(self, runs: Sequence[R], counts: Sequence[int]) -> Sequence[NDArray[np.float32]]:
-        """Score so many of the last rows of each, [count, vocab] each; only the last stage of a model can."""
-
-
-def per_run(rows: NDArray[np.float32], counts: Sequence[int]) -> list[NDArray[np.float32]]:
-    """Cut rows of several runs into those of each."""
-    return [rows[end - count : end] for end, count in zip(accumulate(counts), counts, strict=True)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Session(Generic[C, R]):
-    stage: Stage[C, R]
-    cache: C
-    sampling: Sampling
-
-
-@dataclass(frozen=True, slots=True)
-class _Work(Generic[C, R]):
-    """A frame that has begun."""
-
-    index: int
-    """Which of the batch's steps it is."""
-    step: Step
-    run: R
-    session: _Session[C, R]
+from mesh.types import CacheKey, Hidden, Sampling, StageKey
 
 
 class StagedEngine(Generic[C, R]):
@@ -117,7 +30,7 @@ class StagedEngine(Generic[C, R]):
     def __init__(self, load: Callable[[StageKey, Path, ModelSpec], Stage[C, R]]) -> None:
         self._load = load
         self._stages: dict[StageKey, Stage[C, R]] = {}
-        self._sessions: dict[CacheKey, _Session[C, R]] = {}
+        self._sessions: dict[CacheKey, Session[C, R]] = {}
 
     def load(self, key: StageKey, path: Path, spec: ModelSpec) -> int:
         """Read a span's weights where they are not yet here; return their bytes."""
@@ -136,9 +49,13 @@ class StagedEngine(Generic[C, R]):
             raise StageNotLoaded(f"layers {cache.stage.span} are not loaded")
         allotted = stage.new_cache(context)
         source = self._sessions.get(prefix.source) if prefix else None
+        slots = Slots(stage.predictor.new_cache(context)) if stage.predictor else None
         if prefix and source:
-            allotted.copy_from(source.cache, min(prefix.positions, source.cache.length, context))
-        self._sessions[cache] = _Session(stage, allotted, sampling)
+            shared = min(prefix.positions, source.cache.length, context)
+            allotted.copy_from(source.cache, shared)
+            if slots and source.slots:
+                slots.copy_from(source.slots, shared)
+        self._sessions[cache] = Session(stage, allotted, sampling, slots)
         return allotted.length
 
     def close(self, cache: CacheKey) -> None:
@@ -148,7 +65,7 @@ class StagedEngine(Generic[C, R]):
     def run(self, steps: Sequence[Step]) -> list[StepResult]:
         """Run frames of one stage as a batch."""
         results: list[StepResult] = [None] * len(steps)
-        works: list[_Work[C, R]] = []
+        works: list[Work[C, R]] = []
         for index, step in enumerate(steps):
             try:
                 works.append(self._begun(index, step))
@@ -158,19 +75,28 @@ class StagedEngine(Generic[C, R]):
             _compute(works, results)
         return results
 
-    def _begun(self, index: int, step: Step) -> _Work[C, R]:
+    def _begun(self, index: int, step: Step) -> Work[C, R]:
         session = self._sessions.get(step.cache)
         if session is None:
             raise UnknownSession(f"session {step.cache.session_id} is not open here")
         run = session.stage.begin(step.payload, step.start, session.cache)
         if step.drafts and run.num_rows <= len(step.drafts):
             raise ShapeMismatch(f"{len(step.drafts)} drafts in a frame of {run.num_rows} rows")
-        return _Work(index, step, run, session)
+        if step.tokens:
+            _check_tokens(step.tokens, run.num_rows, session.stage.spec)
+        return Work(index, step, run, session)
 
 
-def _compute(works: Sequence[_Work[C, R]], results: list[StepResult]) -> None:
+def _check_tokens(tokens: Sequence[int], num_rows: int, spec: ModelSpec) -> None:
+    """Refuse tokens to guess by that cannot be those of the rows."""
+    if num_rows != len(tokens):
+        raise ShapeMismatch(f"{len(tokens)} tokens for a frame of {num_rows} rows")
+    check_ids(spec, min(tokens), max(tokens))
+
+
+def _compute(works: Sequence[Work[C, R]], results: list[StepResult]) -> None:
     stage = works[0].session.stage
-    sampled: list[_Work[C, R]] = []
+    sampled: list[Work[C, R]] = []
     for work, error in zip(works, stage.compute([work.run for work in works]), strict=True):
         if error is not None:
             results[work.index] = error
@@ -180,16 +106,16 @@ def _compute(works: Sequence[_Work[C, R]], results: list[StepResult]) -> None:
             sampled.append(work)
     if sampled:
         _sample(stage, sampled, results)
+    guess(stage, works, results)
 
 
-def _sample(stage: Stage[C, R], works: Sequence[_Work[C, R]], results: list[StepResult]) -> None:
+def _sample(stage: Stage[C, R], works: Sequence[Work[C, R]], results: list[StepResult]) -> None:
     """Draw a token for each frame from its last row, and before that from those that drafts follow."""
     counts = [1 + len(work.step.drafts) for work in works]
     for work, logits in zip(works, stage.scores([work.run for work in works], counts), strict=True):
-        position = work.step.start + work.run.num_rows - len(work.step.drafts)
         try:
-            tokens = _drawn(logits, work.step.drafts, work.session.sampling, position)
-            results[work.index] = Sampled(position, tokens[0], tuple(tokens[1:]))
+            tokens = _drawn(logits, work.step.drafts, work.session.sampling, work.position)
+            results[work.index] = Sampled(work.position, tokens[0], tuple(tokens[1:]))
         except InternalError as error:
             results[work.index] = error
 

@@ -17,11 +17,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mesh.engines.staged import StagedEngine, per_run
+from mesh.engines.mtp import Part
+from mesh.engines.stage import per_run
+from mesh.engines.staged import StagedEngine
 from mesh.errors import InsufficientMemory, InternalError, NotFinite, ShapeMismatch
 from mesh.model import stage as reference
 from mesh.model.kv_cache import KvCache
 from mesh.model.placement import ON_PROCESSOR, Placement
+from mesh.model.prediction import Prediction
 from mesh.spec import ModelSpec
 from mesh.types import Hidden, Payload, StageKey, TokenIds
 
@@ -54,15 +57,18 @@ class TorchEngine(StagedEngine[KvCache, _Run]):
 def _load(placement: Placement, key: StageKey, path: Path, spec: ModelSpec) -> _Stage:
     guard = partial(_room_for, placement)
     with guard(f"layers {key.span} of {spec.name}"):
-        return _Stage(reference.Stage.load(path, spec, key.span, key.precision, placement), guard)
+        stage = reference.Stage.load(path, spec, key.span, key.precision, placement)
+        predicts = spec.has_mtp and spec.is_last(key.span)
+        return _Stage(stage, Prediction.load(path, stage) if predicts else None, guard)
 
 
 class _Stage:
     """See `mesh.engines.staged.Stage`."""
 
-    def __init__(self, stage: reference.Stage, guard: _Guard) -> None:
+    def __init__(self, stage: reference.Stage, prediction: Prediction | None, guard: _Guard) -> None:
         self.spec, self.span = stage.spec, stage.span
-        self.weights_bytes = stage.weights_bytes
+        self.weights_bytes = stage.weights_bytes + (prediction.weights_bytes if prediction else 0)
+        self.predictor = _Predictor(prediction, guard) if prediction else None
         self._stage = stage
         self._guard = guard
 
@@ -91,6 +97,9 @@ class _Stage:
         # numpy has no bf16: the bytes pass as integers.
         return run.hidden.contiguous().view(torch.uint8).numpy().tobytes()
 
+    def hidden(self, run: _Run) -> NDArray[np.float32]:
+        return run.hidden.float().numpy()
+
     def scores(self, runs: Sequence[_Run], counts: Sequence[int]) -> list[NDArray[np.float32]]:
         last_rows = [row[None] for run, n in zip(runs, counts, strict=True) for row in run.hidden[-n:]]
         with self._guard(f"the tokens of {len(runs)} sessions"):
@@ -108,6 +117,28 @@ class _Stage:
                     raise ShapeMismatch(f"{len(data)} bytes of hidden states are no rows of {size} {dtype}")
                 return torch.frombuffer(bytearray(data), dtype=dtype).view(-1, size)
         raise InternalError(f"a payload of type {type(payload).__name__}")
+
+
+class _Predictor:
+    """See `mesh.engines.mtp.Predictor`."""
+
+    def __init__(self, prediction: Prediction, guard: _Guard) -> None:
+        self._prediction = prediction
+        self._guard = guard
+
+    def new_cache(self, context: int) -> KvCache:
+        with self._guard(f"guesses in a session of {context} positions"):
+            return self._prediction.new_cache(context)
+
+    def predict(self, parts: Sequence[Part[KvCache]]) -> list[NDArray[np.float32]]:
+        with self._guard(f"guesses for {len(parts)} sessions"):
+            return [self._made(part).numpy() for part in parts]
+
+    def scores(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._prediction.logits(torch.from_numpy(hidden)).numpy()
+
+    def _made(self, part: Part[KvCache]) -> torch.Tensor:
+        return self._prediction.forward(torch.from_numpy(part.hidden), part.tokens, part.cache)
 
 
 @contextmanager

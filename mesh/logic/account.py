@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from mesh.decision import Decision, Privacy
 from mesh.errors import DeadlineExceeded
 from mesh.logic.session import EPOCHS_A_GATEWAY
+from mesh.logic.settling import said
 from mesh.messages import ChatFinished, ChatRequest, Decided, Piece, Routed, Started
-from mesh.types import Plan, Recovery, Summary
+from mesh.types import Plan, Recovery, Settled, Summary, Thinking
 
 
 @dataclass(slots=True)
@@ -58,6 +59,9 @@ class Account:
         self._last_s: float | None = None
         self._routed: Routed | None = None
         self._held: Routed | None = None
+        self._settled: Settled | None = None
+        """As the first gateway told of the session that makes the answer; those after it add nothing."""
+        self._reasoning: list[str] = []
         self._pause: _Pause | None = None
         self.is_interrupted = False
         """Whether a gateway was lost: from then on another one is asked to go on."""
@@ -75,6 +79,11 @@ class Account:
     def route(self) -> Plan | None:
         """The way that the answer takes, as far as it is known."""
         return self._routed.plan if self._routed else None
+
+    @property
+    def reasoning(self) -> str:
+        """What the model has thought before its answer, as far as it came."""
+        return "".join(self._reasoning)
 
     @property
     def can_go_on(self) -> bool:
@@ -104,7 +113,9 @@ class Account:
         left_s = self.left_s(now_s)
         if left_s is not None and left_s <= 0:
             raise self.too_late
-        return replace(self._request, deadline_s=left_s, started=self._started())
+        started = self._started()
+        request = self._request if started is None else said(self._request, self._settled)
+        return replace(request, deadline_s=left_s, started=started)
 
     def lost(self, gateway: str, now_s: float) -> None:
         """The gateway of that name was found to be gone."""
@@ -126,7 +137,7 @@ class Account:
         match message:
             case Decided(_, decision):
                 self.decision = decision
-                self._routed = self._held = None  # of a way that failed before its first word
+                self._routed = self._held = self._settled = None  # of a way that failed before its first word
                 return ()
             case Routed():
                 return self._take_route(message)
@@ -142,10 +153,12 @@ class Account:
         # A gateway that was asked may have opened routes of which it could not tell any more.
         epoch = max(routed.epoch, self._used_epoch)
         self._used_epoch = epoch + EPOCHS_A_GATEWAY
-        return Started(routed.session_id, epoch, routed.plan, tuple(self._tokens))
+        thinking = self._settled.thinking if self._settled else Thinking.NONE
+        return Started(routed.session_id, epoch, routed.plan, tuple(self._tokens), thinking)
 
     def _take_route(self, routed: Routed) -> tuple[Routed, ...]:
         self._routed = routed
+        self._settled = self._settled or routed.settled
         if routed.recovery is not None:
             self._num_told += 1
             self._note(routed.recovery)
@@ -156,6 +169,7 @@ class Account:
 
     def _take_piece(self, piece: Piece, now_s: float) -> Piece:
         self._tokens.extend(piece.tokens)
+        self._reasoning.append(piece.reasoning)
         self._last_s = now_s
         if self._first_s is None:
             self._first_s = now_s

@@ -98,14 +98,13 @@ class Demand:
     @property
     def whole_bytes(self) -> int:
         """Everything on one node."""
-        ends = self.spec.ends_bytes(self.precision, first=True, last=True)
-        return self.spec.num_layers * self.layer_bytes + ends
+        return self.spec.num_layers * self.layer_bytes + self._ends_bytes(1, first=True, last=True)
 
     @property
     def split_bytes(self) -> int:
         """Everything on several nodes together: a tied table is then held at both ends."""
-        first = self.spec.ends_bytes(self.precision, first=True, last=False)
-        last = self.spec.ends_bytes(self.precision, first=False, last=True)
+        first = self._ends_bytes(1, first=True, last=False)
+        last = self._ends_bytes(1, first=False, last=True)
         return self.spec.num_layers * self.layer_bytes + first + last
 
     def capacities(self, memory_bytes: int, span: Span, num_sessions: int = 1) -> Capacities:
@@ -117,8 +116,7 @@ class Demand:
         layer_bytes = self._layer_bytes(num_sessions)
 
         def count(*, first: bool = False, last: bool = False) -> int:
-            ends_bytes = self.spec.ends_bytes(self.precision, first=first, last=last)
-            return (memory_bytes - ends_bytes) // layer_bytes
+            return (memory_bytes - self._ends_bytes(num_sessions, first=first, last=last)) // layer_bytes
 
         return Capacities(
             inner=count(),
@@ -130,6 +128,11 @@ class Demand:
     def _layer_bytes(self, num_sessions: int) -> int:
         cache_bytes = self.spec.layer_cache_bytes(self.context, self.precision)
         return self.spec.layer_bytes(self.precision) + num_sessions * cache_bytes
+
+    def _ends_bytes(self, num_sessions: int, *, first: bool, last: bool) -> int:
+        weights_bytes = self.spec.ends_bytes(self.precision, first=first, last=last)
+        cache_bytes = self.spec.ends_cache_bytes(self.context, self.precision, last=last)
+        return weights_bytes + num_sessions * cache_bytes
 
     def stage(self, node: NodeRecord, span: Span) -> PlannedStage:
         """Return the span as a stage on a node, with its bytes."""

@@ -31,11 +31,6 @@ def balanced_chain(seats: Sequence[Seat], ways: Delays, num_layers: int) -> Chai
     return best_chain(_limited(seats, high * _SLACK), ways, num_layers)
 
 
-def slowest_s(chain: Chain, seats: Sequence[Seat], num_layers: int) -> float:
-    """Seconds of a chain's slowest stage."""
-    return max(seats[part.seat].stage_s(part.start, part.end, num_layers) for part in chain.parts)
-
-
 def _longest_s(seats: Sequence[Seat], num_layers: int) -> float:
     """No stage takes longer."""
     return max((_fixed_s(seat) + _layer_s(seat) * num_layers for seat in seats), default=0.0)

@@ -1,18 +1,29 @@
 """Guesses at the tokens that come next.
 
-Owns the ways to guess that need nothing but the text of the session itself. Pure. What a guess is worth, and
-how much of it is sent, is the business of `mesh.logic.speculation`; a wrong one costs time and never changes
-the text.
+Owns the drafters: those that guess by the session's own text, and those that are told what a model guessed.
+Pure. What a guess is worth, and how much of it is sent, is the business of `mesh.logic.speculation`; a wrong
+one costs time and never changes the text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import takewhile
+from typing import NamedTuple, Protocol
 
 _LONGEST, _SHORTEST = 4, 2  # tokens that a place in the text must have in common with its end
 _TELLING = 16  # a longer run in common says no more
+_GRADES = (3, 4, 8, 16)  # tokens in common from which on a guess belongs to the next grade
+
+
+class Kind(NamedTuple):
+    """Guesses of one kind are about as often right."""
+
+    drafter: str
+    grade: int
+    hope: float
+    """How often, before one was seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +31,19 @@ class Guess:
     """What may come next."""
 
     tokens: tuple[int, ...]
-    grade: int = 0
-    """Guesses of one grade are about as often right."""
+    kinds: tuple[Kind, ...]
+    """Of each, given that those before it are right."""
+
+    def first(self, count: int) -> Guess:
+        """Return the first tokens of it alone."""
+        return Guess(self.tokens[:count], self.kinds[:count])
+
+    def behind(self, count: int) -> Guess:
+        """Return what is behind the first tokens."""
+        return Guess(self.tokens[count:], self.kinds[count:])
 
 
-NOTHING = Guess(())
+NOTHING = Guess((), ())
 
 
 class Drafter(Protocol):
@@ -37,8 +56,8 @@ class Drafter(Protocol):
     def came(self, tokens: Sequence[int]) -> None:
         """Take tokens of the session, in their order: those of the prompt too."""
 
-    def guess(self, most: int) -> Guess:
-        """Return so many tokens at most that may follow all that came."""
+    def guess(self, most: int, pending: Sequence[int] = ()) -> Guess:
+        """Return so many tokens at most that may follow all that came, and `pending` behind it."""
 
 
 class PromptLookup:
@@ -63,27 +82,73 @@ class PromptLookup:
                 behind[tuple(known[at - length :])] = at
             known.append(token)
 
-    def guess(self, most: int) -> Guess:
+    def guess(self, most: int, pending: Sequence[int] = ()) -> Guess:
         """Guess by the longest run that stood before, the last time that it did; see the protocol."""
-        known = self._tokens
-        for length in range(min(_LONGEST, len(known)), _SHORTEST - 1, -1):
-            at = self._behind.get(tuple(known[-length:]))
+        text = [*self._tokens, *pending] if pending else self._tokens
+        for length in range(min(_LONGEST, len(text)), _SHORTEST - 1, -1):
+            at = self._behind.get(tuple(text[-length:]))
             if at is not None:
-                return Guess(self._following(at, most), self._common_length(at))
+                tokens = _following(text, at, most)
+                return Guess(tokens, (_lookup_kind(_common_length(text, at)),) * len(tokens))
         return NOTHING
 
-    def _following(self, at: int, most: int) -> tuple[int, ...]:
-        """What followed from a place on; text that goes round in circles is followed round."""
-        found = self._tokens[at : at + most]
-        period = len(self._tokens) - at
-        while len(found) < most:
-            found.append(found[len(found) - period])
-        return tuple(found)
 
-    def _common_length(self, at: int) -> int:
-        """How many tokens before a place are those at the end."""
-        known = self._tokens
-        length = 0
-        while length < min(at, _TELLING) and known[at - 1 - length] == known[-1 - length]:
-            length += 1
-        return length
+def _following(text: list[int], at: int, most: int) -> tuple[int, ...]:
+    """What followed from a place on; text that goes round in circles is followed round."""
+    found = text[at : at + most]
+    period = len(text) - at
+    while len(found) < most:
+        found.append(found[len(found) - period])
+    return tuple(found)
+
+
+def _common_length(text: list[int], at: int) -> int:
+    """How many tokens before a place are those at the end."""
+    length = 0
+    while length < min(at, _TELLING) and text[at - 1 - length] == text[-1 - length]:
+        length += 1
+    return length
+
+
+def _lookup_kind(common_length: int) -> Kind:
+    grade = sum(common_length >= least for least in _GRADES)
+    return Kind(PromptLookup.name, grade, 0.2 + 0.15 * grade)
+
+
+class Told:
+    """Passes on what a model guessed: the layer for multi-token prediction, or a smaller model."""
+
+    def __init__(self, name: str, vocab_size: int | None = None) -> None:
+        """`vocab_size`: that of the model which verifies; a small one's table may be filled up further."""
+        self.name = name
+        """See the protocol."""
+        self._vocab_size = vocab_size
+        self._guessed: tuple[int, ...] = ()
+        self._num_used = 0
+        """Of what was told, tokens that have come since."""
+
+    def told(self, guessed: Sequence[int]) -> None:
+        """Take what may follow all that came, up to a token that is none."""
+        self._guessed, self._num_used = tuple(takewhile(self._is_token, guessed)), 0
+
+    def came(self, tokens: Sequence[int]) -> None:
+        """Take tokens; where they are those that were guessed, what is behind them still is a guess."""
+        count = len(tokens)
+        is_right = self._guessed[:count] == tuple(tokens)
+        self._num_used += count
+        self._guessed = self._guessed[count:] if is_right else ()
+
+    def guess(self, most: int, pending: Sequence[int] = ()) -> Guess:
+        """Return what was told; see the protocol."""
+        start = len(pending)
+        if self._guessed[:start] != tuple(pending):
+            return NOTHING
+        tokens = self._guessed[start : start + max(0, most)]
+        grades = range(self._num_used + start, self._num_used + start + len(tokens))
+        return Guess(tokens, tuple(Kind(self.name, grade, _HOPE * _FADES**grade) for grade in grades))
+
+    def _is_token(self, token: int) -> bool:
+        return self._vocab_size is None or 0 <= token < self._vocab_size
+
+
+_HOPE, _FADES = 0.75, 0.9  # of a model's first guess, and of each one behind it

@@ -14,7 +14,7 @@ _WEIGHT = 0.2  # of the newest measurement: some ten make a rule
 _MOST_TIMES = 2.0  # the mean: what is above counts as that
 _MANY_ROWS = 16  # from so many on a batch says what a prompt's rows cost
 
-_NOISE = 1.12
+_NOISE = 1.12  # times as much or as little: what swings by less is not told anew
 
 _Kind = tuple[int, int]
 _ALONE: _Kind = (0, 0)

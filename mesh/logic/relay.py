@@ -36,11 +36,22 @@ class Rows:
     """Whether the last stage draws the token after the last row."""
     drafts: tuple[int, ...] = ()
     """Guessed tokens: the last rows are theirs."""
+    tokens: tuple[int, ...] = ()
+    """Those of all rows, where the last stage is to guess by them."""
+    num_wanted: int = 0
+    """Tokens that it is to guess behind those that it draws."""
+    verified_to: int | None = None
+    """Where all rows are of guesses: rows before it were verified when they were sent."""
 
     @property
     def end(self) -> int:
         """The position after the last row."""
         return self.start + self.num_rows
+
+    @property
+    def sure_to(self) -> int:
+        """Rows before it are not of guesses, or were guessed right."""
+        return self.end - len(self.drafts) if self.verified_to is None else self.verified_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +95,20 @@ class Relay:
         """The route exists anew: say where the cache ends, and wait for the next hop to say the same.
 
         The gateway has the tokens of rows before `known` - 1: sent again, they may go in one frame. From that
-        row on each is to draw its token once more. Rows of guessed tokens, of which nobody has said that they
-        are right, are given up: of those that the gateway knows only the newest may have been guessed wrong.
+        row on each is to draw its token once more. Rows of guessed tokens, of which nobody has said here that
+        they are right, are given up: the gateway may have come further meanwhile, by other routes.
         """
         self._sent_to, self._known = None, known
-        if self.length > (sure_to := max(self._sure_to, known - 1)):
-            self._cut(sure_to)
-        self._settle()
+        self._settle(min(self.length, self._sure_to))
         return self._await(self.length)
 
-    def takes(self, start: int) -> bool:
-        """Whether a frame is to be computed: not if it was sent before this stage asked for earlier ones."""
+    def takes(self, start: int, *, is_ahead: bool = False) -> bool:
+        """Whether a frame is to be computed: not if it was sent before this stage asked for earlier ones.
+
+        One that is ahead of what is verified must follow what is here: else that was taken back meanwhile.
+        """
+        if is_ahead:
+            return self._awaited is None and start == self.length
         if self._awaited is not None and start > self._awaited:
             return False
         self._awaited = None
@@ -102,11 +116,10 @@ class Relay:
 
     def computed(self, rows: Rows) -> list[Rows]:
         """Take what came out of a frame; return what the next hop is to be sent now, maybe nothing."""
-        if rows.start < self.length:
-            self._cut(rows.start)
-        self._settle()
+        if rows.verified_to is None:
+            self._settle(rows.start)
         self.length = rows.end
-        self._sure_to = rows.end - len(rows.drafts)
+        self._sure_to = max(self._sure_to, rows.sure_to)
         self._keep(rows)
         return self._due()
 
@@ -132,10 +145,20 @@ class Relay:
         self._kept.clear()
         self.kept_bytes, self._kept_from = 0, self.length
 
-    def _settle(self) -> None:
-        """What is left of the newest rows was guessed right, or was no guess."""
-        if self._kept and self._kept[-1].drafts:
-            self._kept[-1] = replace(self._kept[-1], drafts=())
+    def _settle(self, position: int) -> None:
+        """What is before a position was guessed right, or was no guess; the rest is taken back."""
+        for at in range(self._first_guess, len(self._kept)):
+            self._kept[at] = replace(self._kept[at], drafts=(), verified_to=None)
+        if position < self.length:
+            self._cut(position)
+
+    @property
+    def _first_guess(self) -> int:
+        """Where among what is kept those rows begin that are of guesses, or followed by such."""
+        at = len(self._kept)
+        while at and self._kept[at - 1].drafts:
+            at -= 1
+        return at
 
     def _keep(self, rows: Rows) -> None:
         self._kept.append(rows)
@@ -165,8 +188,8 @@ class Relay:
         """
         if self._sent_to is None or self._sent_to >= self.length:
             return []
-        sent_to, newest = self._sent_to, self._kept[-1]
-        if newest.drafts and newest.start < sent_to:
+        sent_to, guesses = self._sent_to, self._kept[self._first_guess :]
+        if self._known is not None and guesses and guesses[0].start < sent_to < guesses[0].end:
             return []
         self._sent_to = self.length
         # As a rule only the newest: so it is looked for from the end.
@@ -174,19 +197,23 @@ class Relay:
         wanted = [_part(rows, sent_to, rows.end) for rows in lacking][::-1]
         if self._known is None:
             return wanted
-        if newest.drafts:
-            return [*_in_frames(wanted[:-1], self._known), newest]
-        return _in_frames(wanted, self._known)
+        settled = [rows for rows in wanted if not rows.drafts]
+        return [*_in_frames(settled, self._known), *wanted[len(settled) :]]
 
 
 def _part(rows: Rows, start: int, end: int) -> Rows:
-    """Return the rows of [start, end) that are among these; the token is drawn only after the very last."""
+    """Return the rows of [start, end) that are among these, as what is sure.
+
+    The token is drawn only after the very last.
+    """
     start = max(start, rows.start)
     if (start, end) == (rows.start, rows.end):
         return rows
     size = len(rows.data) // rows.num_rows
     data = rows.data[(start - rows.start) * size : (end - rows.start) * size]
-    return Rows(start, end - start, data, rows.sample and end == rows.end)
+    tokens = rows.tokens[start - rows.start : end - rows.start]
+    asks = rows.sample and end == rows.end
+    return Rows(start, end - start, data, asks, tokens=tokens, num_wanted=rows.num_wanted if asks else 0)
 
 
 def _in_frames(parts: list[Rows], known: int) -> list[Rows]:
@@ -216,5 +243,13 @@ def _cut_at(rows: Rows, known: int) -> list[Rows]:
 def _joined(parts: list[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
-    num_rows = sum(rows.num_rows for rows in parts)
-    return Rows(parts[0].start, num_rows, b"".join(rows.data for rows in parts), parts[-1].sample)
+    num_rows, last = sum(rows.num_rows for rows in parts), parts[-1]
+    tokens = tuple(chain.from_iterable(rows.tokens for rows in parts))
+    return Rows(
+        start=parts[0].start,
+        num_rows=num_rows,
+        data=b"".join(rows.data for rows in parts),
+        sample=last.sample,
+        tokens=tokens if len(tokens) == num_rows else (),
+        num_wanted=last.num_wanted,
+    )

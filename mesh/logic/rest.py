@@ -35,6 +35,9 @@ class RestTime:
             return self.start_minute <= minute_of_day < self.end_minute
         return minute_of_day >= self.start_minute or minute_of_day < self.end_minute
 
+    def __str__(self) -> str:
+        return f"{_clock(self.start_minute)}-{_clock(self.end_minute)}"
+
 
 def parse_rest_time(text: str) -> RestTime:
     """Read '22:00-07:00'; 24:00 is the end of a day, so that '00:00-24:00' is all of it.
@@ -71,7 +74,11 @@ def resting_until(times: Sequence[RestTime], minute_of_day: int) -> str | None:
     if not is_within(times, minute_of_day):
         return None
     end = next_change(times, minute_of_day)
-    return "further notice" if end is None else f"{end // 60:02d}:{end % 60:02d}"
+    return "further notice" if end is None else _clock(end)
+
+
+def _clock(minute_of_day: int) -> str:
+    return f"{minute_of_day // 60:02d}:{minute_of_day % 60:02d}"
 
 
 def _minute(hours: str, minutes: str) -> int | None:

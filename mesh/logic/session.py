@@ -6,24 +6,26 @@ The history lives here and not in any stage, so that no lost device can take it 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mesh.config import MAX_FRAME_POSITIONS
 from mesh.errors import BadSetting, ContextExceeded
-from mesh.logic.speculation import Speculation
-from mesh.messages import Frame, Token
-from mesh.types import FinishReason, Guesses, SessionId, TokenIds
+from mesh.logic.speculation import STAGE, Speculation
+from mesh.messages import GUESSES_SINCE, Frame, Token
+from mesh.types import FinishReason, Guesses, Plan, SessionId, TokenIds
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What tokens led to: text to show or the end, and the frame that asks for the next."""
+    """What tokens led to: text to show, or the end."""
 
     tokens: tuple[int, ...]
     """Those that came, in order, at least one."""
-    frame: Frame | None
     reason: FinishReason | None
     """Why the answer ended; None while it goes on."""
+    is_of_traversal: bool
+    """Whether they were asked for when those before were known: what that takes is a traversal's time."""
 
     @property
     def text(self) -> tuple[int, ...]:
@@ -76,7 +78,7 @@ class Session:
         self.epoch = 0
         self.speculation = speculation
         """The guessing at what comes; None: nothing is guessed."""
-        self.may_guess = True
+        self._may_guess = True
         """Whether all stages of the route understand guesses."""
         self._num_sure = 0
         """Of the history, whose rows the stages have for sure, once a token was drawn."""
@@ -85,7 +87,6 @@ class Session:
         self._stop_ids = stop_ids
         self._generated: list[int] = []
         self._is_over = False
-        self._is_learning = False
 
     def go_on(self, epoch: int, tokens: tuple[int, ...]) -> None:
         """Take over an answer that another gateway began, with the tokens that its client has."""
@@ -153,14 +154,41 @@ class Session:
                 break
         self._is_over = reason is not None
         self._num_sure = token.position + len(taken) - 1
+        is_of_traversal = self.speculation is None or self.speculation.is_of_traversal
         if self.speculation is not None:
-            self._learn(self.speculation, tuple(taken), took_s)
-        return Accepted(tuple(taken), None if self._is_over else self._asking(), reason)
+            self._learn(self.speculation, token, tuple(taken), took_s)
+        return Accepted(tuple(taken), reason, is_of_traversal)
+
+    def ask(self) -> tuple[Frame, ...]:
+        """Return what is sent after tokens were accepted: once for each time, none at the end.
+
+        Nor while what is under way asks for the next token already, and enough of what may follow.
+        """
+        if self._is_over:
+            return ()
+        if self.speculation is None:
+            return (self._asking(self.position - 1, self.history[-1:]),)
+        left = self._max_tokens - len(self._generated) - 1
+        return tuple(self._guessing(self.speculation, left if self._may_guess else 0))
+
+    @property
+    def wants_guesses(self) -> int:
+        """How many tokens a model that guesses is asked for, before `ask`; 0 where none is of use now."""
+        if self._is_over or not self._may_guess or self.speculation is None or self.speculation.pending:
+            return 0
+        left = self._max_tokens - len(self._generated) - 1
+        return max(0, min(left, self.speculation.num_wanted))
 
     @property
     def guesses(self) -> Guesses | None:
         """What was guessed so far; None where nothing is."""
         return self.speculation.guesses if self.speculation is not None else None
+
+    def take_route(self, plan: Plan) -> None:
+        """Frames take this way from now on."""
+        self._may_guess = all(stage.node.version >= GUESSES_SINCE for stage in plan.stages)
+        if self.speculation is not None:
+            self.speculation.route(len(plan.stages))
 
     def reopened(self) -> None:
         """The route is another from now on: what was asked by the last one, with its guesses, is void."""
@@ -168,29 +196,29 @@ class Session:
         self.not_asked()
 
     def not_asked(self) -> None:
-        """The frame that was made last, with its guesses, is not under way."""
+        """The frames that were made last, with their guesses, are not under way."""
         if self.speculation is not None:
             self.speculation.nothing_sent()
 
-    def _learn(self, speculation: Speculation, tokens: tuple[int, ...], took_s: float | None) -> None:
-        if not self._is_learning:
-            self._is_learning = True
-            speculation.begin(
-                (*self._prompt, *self._generated[: self._num_sure + 1 - len(self._prompt) - len(tokens)])
-            )
+    def _learn(
+        self, speculation: Speculation, token: Token, taken: tuple[int, ...], took_s: float | None
+    ) -> None:
+        if not speculation.has_begun:
+            speculation.begin(self.history[: token.position])
         if took_s is not None:
             speculation.took(took_s)
-        speculation.came(tokens)
+        speculation.came(taken)
+        speculation.told(STAGE, token.guessed)
 
-    def _asking(self) -> Frame:
-        """The newest token, with what may follow it, asks for what follows it indeed."""
-        drafts: tuple[int, ...] = ()
-        if self.speculation is not None:
-            left = self._max_tokens - len(self._generated)
-            drafts = self.speculation.drafts(left - 1 if self.may_guess else 0)
-        start = self.position - 1
-        ids = TokenIds((self._generated[-1], *drafts))
-        return Frame(self.session_id, self.epoch, 0, start, ids, sample=True, drafts=drafts)
+    def _guessing(self, speculation: Speculation, most: int) -> Iterator[Frame]:
+        """The newest token with what may follow it, and what may follow that in frames of its own."""
+        start = self.position + len(speculation.pending)
+        for sending in speculation.sending(most):
+            if sending.is_ahead:
+                yield self._asking(start, sending.tokens, sending.tokens, verified_to=self.position)
+            else:
+                yield self._asking(start - 1, (self._generated[-1], *sending.tokens), sending.tokens)
+            start += len(sending.tokens)
 
     def _reason_to_end(self, token: int) -> FinishReason | None:
         if token in self._stop_ids:
@@ -199,7 +227,30 @@ class Session:
 
     def _frame(self, start: int, ids: tuple[int, ...]) -> Frame:
         asks = start + len(ids) == self.position
-        return Frame(self.session_id, self.epoch, 0, start, TokenIds(ids), asks)
+        return self._asking(start, ids, asks=asks)
+
+    def _asking(
+        self,
+        start: int,
+        ids: tuple[int, ...],
+        drafts: tuple[int, ...] = (),
+        *,
+        asks: bool = True,
+        verified_to: int | None = None,
+    ) -> Frame:
+        guessing = self.speculation is not None and self.speculation.asks_stage
+        return Frame(
+            session_id=self.session_id,
+            epoch=self.epoch,
+            index=0,
+            start=start,
+            payload=TokenIds(ids),
+            sample=asks,
+            drafts=drafts,
+            tokens=ids if guessing else (),
+            num_wanted=self.speculation.num_wanted if self.speculation and guessing and asks else 0,
+            verified_to=verified_to,
+        )
 
 
 def check_max_tokens(max_tokens: int) -> None:

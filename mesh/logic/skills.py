@@ -18,13 +18,11 @@ AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class Model:
     """A model that is present, by a name that no other has; without a card it can chat and nothing else."""
 
     name: str
     card: ModelCard | None
-    can_answer: bool = True
-    """Whether the devices could answer with it now; who asks judges that."""
     trouble: str | None = None
     """Why its card cannot be read; None where it can, or where there is none."""
 
@@ -33,17 +31,6 @@ class Candidate:
         if self.card is not None:
             return self.card.weight(skill)
         return 0.0 if skill is Skill.CHAT else None
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a request says of the model that it wants; no skill means chat."""
-
-    model: str | None = None
-    """A name, which settles it, or `auto`; None means the same as `auto`."""
-    skill: str | None = None
-    language: str | None = None
-    """A tag of BCP 47; a model whose card does not name the language is passed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,62 +43,48 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The models that fit a wish, best first, and those that do not, by name; together all candidates."""
+    """The models that fit, best first, and those that do not, by name; together all that are present."""
 
     fitting: tuple[Verdict, ...]
     passed_over: tuple[Verdict, ...]
 
-    @property
-    def best(self) -> str | None:
-        """Name of the model to take, None where none fits."""
-        return self.fitting[0].name if self.fitting else None
 
+def choose(models: Iterable[Model], skill: str | None, language: str | None = None) -> Choice:
+    """Order the models that fit; raise UnknownSkill for a word that is none.
 
-def choose(candidates: Iterable[Candidate], wish: Wish) -> Choice:
-    """Order the models that fit a wish; raise UnknownSkill for a word that is none.
-
-    A model that is asked for by name is the only one that fits, whatever its card says, whether it can answer
-    and whether it is present: what is wrong with it, the request itself will tell. Else those fit that have
-    the skill, name the language and can answer.
+    Those fit that have the skill, which is chat where none is named, and whose cards name the language, a tag
+    of BCP 47, where one is asked for.
 
     Of two the better is the one with the higher score in the first benchmark of the skill in which they
     differ and both have one; else with the greater weight in its card, else with more parameters, else the
     first by name. Where three beat each other in a circle, first is who beats more of the others (Copeland).
     """
-    skill = Skill.CHAT if wish.skill is None else Skill.named(wish.skill)
-    present = sorted(candidates, key=lambda candidate: candidate.name)
-    if wish.model is not None and wish.model != AUTO:
-        return _by_name(present, wish.model)
-    obstacles = {candidate.name: _obstacle(candidate, skill, wish.language) for candidate in present}
-    fitting = [candidate for candidate in present if obstacles[candidate.name] is None]
+    wanted = Skill.CHAT if skill is None else Skill.named(skill)
+    present = sorted(models, key=lambda model: model.name)
+    obstacles = {model.name: _obstacle(model, wanted, language) for model in present}
+    fitting = [model for model in present if obstacles[model.name] is None]
     passed_over = (Verdict(name, reason) for name, reason in obstacles.items() if reason is not None)
-    return Choice(_explained(_ordered(fitting, skill), skill), tuple(passed_over))
+    return Choice(_explained(_ordered(fitting, wanted), wanted), tuple(passed_over))
 
 
-def _by_name(present: Sequence[Candidate], name: str) -> Choice:
-    others = (candidate.name for candidate in present if candidate.name != name)
-    passed_over = (Verdict(other, f"'{name}' was asked for by name") for other in others)
-    return Choice((Verdict(name, "asked for by name"),), tuple(passed_over))
-
-
-def _obstacle(candidate: Candidate, skill: Skill, language: str | None) -> str | None:
-    """Say why a model does not fit, the lasting reasons first; None where it does."""
-    if candidate.weight(skill) is None:
-        if candidate.card is not None:
+def _obstacle(model: Model, skill: Skill, language: str | None) -> str | None:
+    """Say why a model does not fit; None where it does."""
+    if model.weight(skill) is None:
+        if model.card is not None:
             return f"it lacks {skill}"
-        has_none = "it has no card" if candidate.trouble is None else candidate.trouble
+        has_none = "it has no card" if model.trouble is None else model.trouble
         return f"{has_none}, so it counts for chat only"
-    if language is not None and (candidate.card is None or not candidate.card.languages):
+    if language is None:
+        return None
+    if model.card is None or not model.card.languages:
         return f"its languages are not known, so it may not speak '{language[:80]}'"
-    if language is not None and candidate.card is not None and not candidate.card.speaks(language):
-        return f"it does not speak '{language[:80]}'"
-    return None if candidate.can_answer else "it cannot answer now"
+    return None if model.card.speaks(language) else f"it does not speak '{language[:80]}'"
 
 
-def _ordered(fitting: Sequence[Candidate], skill: Skill) -> list[Candidate]:
+def _ordered(fitting: Sequence[Model], skill: Skill) -> list[Model]:
     """Put those first that beat most of the others; of those that beat equally many, the larger weight."""
 
-    def rank(one: Candidate) -> tuple[int, float, int, str]:
+    def rank(one: Model) -> tuple[int, float, int, str]:
         wins = sum(_beats(one, other, skill) for other in fitting if other is not one)
         return -wins, -(one.weight(skill) or 0.0), -_num_parameters(one), one.name
 
@@ -127,16 +100,16 @@ class _Difference:
     theirs: float
 
 
-def _beats(one: Candidate, other: Candidate, skill: Skill) -> bool:
+def _beats(one: Model, other: Model, skill: Skill) -> bool:
     difference = _difference(one, other, skill)
     return one.name < other.name if difference is None else difference.ours > difference.theirs
 
 
-def _difference(one: Candidate, other: Candidate, skill: Skill) -> _Difference | None:
+def _difference(one: Model, other: Model, skill: Skill) -> _Difference | None:
     return next((found for found in _compared(one, other, skill) if found.ours != found.theirs), None)
 
 
-def _compared(one: Candidate, other: Candidate, skill: Skill) -> Iterator[_Difference]:
+def _compared(one: Model, other: Model, skill: Skill) -> Iterator[_Difference]:
     for benchmark in skill.benchmarks if one.card and other.card else ():
         ours, theirs = (each.card.percent(benchmark) if each.card else None for each in (one, other))
         if ours is not None and theirs is not None:
@@ -145,18 +118,18 @@ def _compared(one: Candidate, other: Candidate, skill: Skill) -> Iterator[_Diffe
     yield _Difference("billions of parameters", _num_parameters(one) / 1e9, _num_parameters(other) / 1e9)
 
 
-def _num_parameters(candidate: Candidate) -> int:
-    return candidate.card.num_parameters if candidate.card else 0
+def _num_parameters(model: Model) -> int:
+    return model.card.num_parameters if model.card else 0
 
 
-def _explained(ordered: Sequence[Candidate], skill: Skill) -> tuple[Verdict, ...]:
+def _explained(ordered: Sequence[Model], skill: Skill) -> tuple[Verdict, ...]:
     """Say of each what puts it before the next, and of the last what it has."""
     reasons = [_reason(one, following, skill) for one, following in pairwise(ordered)]
     reasons.extend(f"weight for {skill} {last.weight(skill) or 0.0:.4g}" for last in ordered[-1:])
     return tuple(Verdict(each.name, reason) for each, reason in zip(ordered, reasons, strict=True))
 
 
-def _reason(one: Candidate, following: Candidate, skill: Skill) -> str:
+def _reason(one: Model, following: Model, skill: Skill) -> str:
     if not _beats(one, following, skill):
         return f"better than more of the others than '{following.name}'"
     difference = _difference(one, following, skill)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from mesh.logic.capacity import Candidate, Demand
-from mesh.types import LoadedStage, Span, SpeedRecord, StepSpeed
+from mesh.types import LoadedStage, Span, SpeedRecord
 
 SLOWEST, FASTEST = 1e7, 1e13
 """Bytes of weights a second that are believed: a small board on a bad day, ten of today's largest cards."""
@@ -137,7 +137,7 @@ def _crowding(record: SpeedRecord, num_others: int) -> float:
 
 def _step_s(record: SpeedRecord, num_sessions: int) -> float:
     """Between two numbers that were measured, and beyond the last, by a straight line."""
-    steps: Sequence[StepSpeed] = record.steps
+    steps = record.steps
     behind = next((at for at, step in enumerate(steps) if step.num_sessions >= num_sessions), len(steps) - 1)
     if steps[behind].num_sessions == num_sessions or behind == 0:
         return record.step_s(steps[behind])

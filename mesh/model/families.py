@@ -31,9 +31,10 @@ class LayerNames:
     """Canonical names of the tensors of one layer."""
 
     layer: int
+    kind: str = "blk"
 
     def _name(self, role: str, part: str = "weight") -> str:
-        return f"blk.{self.layer}.{role}.{part}"
+        return f"{self.kind}.{self.layer}.{role}.{part}"
 
     @property
     def attention_norm(self) -> str:
@@ -106,6 +107,38 @@ class LayerNames:
         return self._name("ffn_down")
 
 
+@dataclass(frozen=True, slots=True)
+class MtpNames(LayerNames):
+    """Canonical names of the tensors for multi-token prediction: a layer, and what is around it."""
+
+    layer: int = 0
+    kind: str = "mtp"
+
+    @property
+    def hidden_norm(self) -> str:
+        """Norm of the hidden state that comes in: [hidden]."""
+        return self._name("hidden_layernorm")
+
+    @property
+    def token_norm(self) -> str:
+        """Norm of the next token's embedding: [hidden]."""
+        return self._name("token_layernorm")
+
+    @property
+    def joining(self) -> str:
+        """Of both, the hidden state first: [hidden, 2 * hidden]."""
+        return self._name("input_proj")
+
+    @property
+    def final_norm(self) -> str:
+        """Norm before the head: [hidden]."""
+        return self._name("final_layernorm")
+
+
+MTP = MtpNames()
+"""Of the one layer that is used."""
+
+
 def family_of(file: Checkpoint) -> Family:
     """Return the family of a model, its rows laid out as this file has them.
 
@@ -151,7 +184,7 @@ def model_spec(file: Checkpoint, name: str, digest: Digest) -> ModelSpec:
     )
     _check_shape(file, keys, spec)
     _refuse_unknown_tensors(file, spec)
-    return spec
+    return _with_mtp(file, family, keys, spec)
 
 
 def check_tensors(file: Checkpoint, spec: ModelSpec, span: Span) -> None:
@@ -170,15 +203,52 @@ def head_name(spec: ModelSpec) -> str:
     return EMBEDDING if spec.tied_embeddings else HEAD
 
 
+def _with_mtp(file: Checkpoint, family: Family, keys: Keys, spec: ModelSpec) -> ModelSpec:
+    """Add what the model guesses with, or why it has nothing to guess with: it runs without it as well."""
+    if not family.mtp:
+        is_mimo = "mimo" in str(file.metadata.get("general.name", "")).lower()
+        lacks = "GGUF files of MiMo have no MTP layer: take the model's folder" if is_mimo else ""
+        return replace(spec, no_mtp=lacks)
+    num_layers = keys.count("nextn_predict_layers", 0)
+    if num_layers == 0:
+        return replace(spec, no_mtp="config.json announces no MTP layer")
+    if num_layers > 1:
+        return replace(spec, no_mtp=f"{num_layers} MTP layers where one is understood")
+    return replace(spec, has_mtp=True) if not (lacks := _lacking(file, spec)) else replace(spec, no_mtp=lacks)
+
+
+def _lacking(file: Checkpoint, spec: ModelSpec) -> str:
+    """Name the first tensor for multi-token prediction that is missing or of another shape."""
+    for name, shape in _mtp_shapes(spec).items():
+        info = file.tensors.get(name)
+        if info is None:
+            return f"the MTP layer has no tensor '{file.spell(name)}'"
+        if info.shape != shape:
+            return f"the MTP layer has '{info.name}' of {list(info.shape)} where {list(shape)} belongs"
+    return ""
+
+
+def _mtp_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+    hidden = spec.hidden_size
+    around = {
+        MTP.hidden_norm: (hidden,),
+        MTP.token_norm: (hidden,),
+        MTP.joining: (hidden, 2 * hidden),
+        MTP.final_norm: (hidden,),
+    }
+    return _layer_shapes(spec, MTP) | around
+
+
 def _span_shapes(spec: ModelSpec, span: Span) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     table = (spec.vocab_size, spec.hidden_size)
-    if spec.is_first(span):
+    if spec.is_first(span) or (spec.is_last(span) and spec.has_mtp):
         shapes[EMBEDDING] = table
     for layer in range(span.start, span.end):
         shapes |= _layer_shapes(spec, LayerNames(layer))
     if spec.is_last(span):
         shapes |= {FINAL_NORM: (spec.hidden_size,), head_name(spec): table}
+        shapes |= _mtp_shapes(spec) if spec.has_mtp else {}
     return shapes
 
 

@@ -26,16 +26,16 @@ class Family:
     """Whether q, k and v have a bias each."""
     head_norm: bool = False
     """Whether each head of q and k is normalised before its rotary turn."""
-    ignored: tuple[str, ...] = ()
-    """Beginnings of names of tensors in a folder that the main network does not have."""
+    mtp: bool = False
+    """Whether its models are trained with a layer for multi-token prediction (MTP)."""
 
 
 _ALL = (
     Family("llama", "LlamaForCausalLM", interleaved_rotary=True),
     Family("qwen2", "Qwen2ForCausalLM", attention_bias=True),
     Family("qwen3", "Qwen3ForCausalLM", head_norm=True),
-    # Its GGUF files say qwen2, which its main network is; the heads for several tokens are not read.
-    Family("mimo", "MiMoForCausalLM", attention_bias=True, ignored=("model.mtp_layers.",)),
+    # Its GGUF files say qwen2, which its main network is, and have no MTP layer.
+    Family("mimo", "MiMoForCausalLM", attention_bias=True, mtp=True),
 )
 
 FAMILIES = {family.architecture: family for family in _ALL}

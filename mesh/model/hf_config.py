@@ -56,6 +56,7 @@ def _metadata(keys: Keys, family: Family) -> dict[str, Value]:
         "embedding_length": keys.count("hidden_size"),
         "feed_forward_length": keys.count("intermediate_size"),
         "context_length": keys.count("max_position_embeddings"),
+        "nextn_predict_layers": keys.count("num_nextn_predict_layers", 0),
         "attention.head_count": num_heads,
         "attention.head_count_kv": keys.count("num_key_value_heads", num_heads),
         "attention.layer_norm_rms_epsilon": keys.number("rms_norm_eps", 1e-6),

@@ -139,7 +139,7 @@ def _require(path: Path, name: str) -> None:
 def _places(path: Path, config: Config) -> dict[str, _Place]:
     found: dict[str, _Place] = {}
     for shard in _shards(path):
-        file = SafetensorsFile.open(path / shard, config.family.ignored)
+        file = SafetensorsFile.open(path / shard)
         for name, info in file.tensors.items():
             if canonical(name) in found:
                 raise ModelCorrupt(f"{path} has tensor '{name}' twice; pull the model again")

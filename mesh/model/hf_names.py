@@ -27,23 +27,26 @@ _ROLES = {
     "mlp.down_proj": "ffn_down",
 }
 
+_KINDS = {"layers": "blk", "mtp_layers": "mtp"}
+
 _OWN_ENDS = {canonical: own for own, canonical in _ENDS.items()}
 _OWN_ROLES = {canonical: own for own, canonical in _ROLES.items()}
-_OF_A_LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)\.([^.]+)")
-_CANONICAL = re.compile(r"blk\.(\d+)\.(.+)\.([^.]+)")
+_OWN_KINDS = {canonical: own for own, canonical in _KINDS.items()}
+_OF_A_LAYER = re.compile(r"model\.(layers|mtp_layers)\.(\d+)\.(.+)\.([^.]+)")
+_CANONICAL = re.compile(r"(blk|mtp)\.(\d+)\.(.+)\.([^.]+)")
 
 
 def canonical(own: str) -> str:
     """Translate a tensor's name; what a layer has beside the known tensors keeps its role's name."""
     if found := _OF_A_LAYER.fullmatch(own):
-        layer, role, part = found.groups()
-        return f"blk.{layer}.{_ROLES.get(role, role)}.{part}"
+        kind, layer, role, part = found.groups()
+        return f"{_KINDS[kind]}.{layer}.{_ROLES.get(role, role)}.{part}"
     return _ENDS.get(own, own)
 
 
 def spelled(name: str) -> str:
     """Translate a canonical name back."""
     if found := _CANONICAL.fullmatch(name):
-        layer, role, part = found.groups()
-        return f"model.layers.{layer}.{_OWN_ROLES.get(role, role)}.{part}"
+        kind, layer, role, part = found.groups()
+        return f"model.{_OWN_KINDS[kind]}.{layer}.{_OWN_ROLES.get(role, role)}.{part}"
     return _OWN_ENDS.get(name, name)

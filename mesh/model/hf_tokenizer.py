@@ -15,12 +15,14 @@ from typing import Annotated
 import msgspec
 from tokenizers import Tokenizer as Merger
 
-from mesh.errors import ModelCorrupt, UnsupportedModel
+from mesh.errors import BadSetting, ModelCorrupt, UnsupportedModel
 from mesh.model.hf_folder import read_json
 from mesh.model.tokenizer import Tokenizer
 from mesh.model.vocabulary import TokenKind, Vocabulary
+from mesh.types import SamplingAdvice, SamplingField
 
 _FILE = "tokenizer.json"
+_GENERATION = "generation_config.json"
 
 
 _Id = Annotated[int, msgspec.Meta(ge=0, lt=1 << 24)]
@@ -102,6 +104,28 @@ def read_template(folder: Path) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def read_advice(folder: Path) -> SamplingAdvice | None:
+    """Return what a folder recommends of sampling; None where that is nothing, or not to sample at all.
+
+    A figure that no sampling can have counts as none: it is advice, and keeps nobody from answering.
+    """
+    found = _optional(folder / _GENERATION)
+    if found.get("do_sample") is False:
+        return None
+    figures = {field.value: found.get(field) for field in SamplingField}
+    sound = {name: figure for name, figure in figures.items() if _is_sound(name, figure)}
+    advice = msgspec.convert(sound, SamplingAdvice)
+    return None if advice == SamplingAdvice() else advice
+
+
+def _is_sound(name: str, figure: object) -> bool:
+    try:
+        msgspec.convert({name: figure}, SamplingAdvice)
+    except (msgspec.ValidationError, BadSetting):
+        return False
+    return True
+
+
 def _refuse_others(path: Path, content: Mapping[str, object]) -> None:
     model = content.get("model")
     kind = model.get("type") if isinstance(model, dict) else None
@@ -150,7 +174,7 @@ def _token_text(value: object) -> str:
 
 def _end_ids(folder: Path, size: int) -> frozenset[int]:
     """Read the tokens at which the model's makers stop: one id, or several."""
-    found = _optional(folder / "generation_config.json").get("eos_token_id")
+    found = _optional(folder / _GENERATION).get("eos_token_id")
     listed = found if isinstance(found, list) else [found]
     return frozenset(token for token in listed if type(token) is int and 0 <= token < size)
 

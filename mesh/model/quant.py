@@ -38,6 +38,15 @@ class Groups:
     minimum: Floats
     """[out, in / INT4_GROUP]."""
 
+    @property
+    def halves(self) -> tuple[Groups, Groups]:
+        """The left and the right half of the columns, each of whole groups."""
+        parts = zip(
+            *(np.split(array, 2, axis=1) for array in (self.quants, self.scale, self.minimum)), strict=True
+        )
+        left, right = (Groups(*part) for part in parts)
+        return left, right
+
 
 @dataclass(frozen=True, slots=True)
 class Int8Groups:
@@ -47,6 +56,13 @@ class Int8Groups:
     """[out, in], each -127 to 127, or -128 where a file says so."""
     scale: Floats
     """[out, in / INT4_GROUP], numbers that float16 can hold."""
+
+    @property
+    def halves(self) -> tuple[Int8Groups, Int8Groups]:
+        """The left and the right half of the columns, each of whole groups."""
+        parts = zip(*(np.split(array, 2, axis=1) for array in (self.quants, self.scale)), strict=True)
+        left, right = (Int8Groups(*part) for part in parts)
+        return left, right
 
 
 def dequantise(raw: Bytes, kind: TensorType, shape: tuple[int, ...]) -> Floats:

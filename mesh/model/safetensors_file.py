@@ -38,8 +38,8 @@ class SafetensorsFile:
     _data: Bytes
 
     @classmethod
-    def open(cls, path: Path, ignored: tuple[str, ...] = ()) -> SafetensorsFile:
-        """Map a file and read its directory, without tensors whose names begin with one of `ignored`.
+    def open(cls, path: Path) -> SafetensorsFile:
+        """Map a file and read its directory.
 
         Raises ModelNotPulled when there is no such file, ModelCorrupt when it is not a whole safetensors
         file, UnsupportedModel naming a tensor of a type that is not read.
@@ -47,8 +47,7 @@ class SafetensorsFile:
         data = map_file(path)
         base, header = _read_header(path, data)
         entries = sorted((name, entry) for name, entry in header.items() if name != "__metadata__")
-        kept = [(name, entry) for name, entry in entries if not name.startswith(ignored or ("\0",))]
-        tensors = {name: _read_entry(path, (name, entry), base, len(data)) for name, entry in kept}
+        tensors = {name: _read_entry(path, (name, entry), base, len(data)) for name, entry in entries}
         return cls(path, tensors, np.frombuffer(data, np.uint8))
 
     def raw(self, name: str) -> Bytes:

@@ -54,8 +54,9 @@ class Stage:
         self.precision = precision
         self.row_type = row_type(precision)
         """Type of hidden states between stages."""
-        self._placement = placement
-        self._weights = weights
+        self.placement = placement
+        """Where it lives."""
+        self.weights = weights
         self._dtype = placement.activation_type(precision)
         self._rotary = Rotary(spec, self._dtype, placement.device)
 
@@ -81,7 +82,7 @@ class Stage:
     @property
     def weights_bytes(self) -> int:
         """Bytes of the weights in memory."""
-        return self._weights.num_bytes
+        return self.weights.num_bytes
 
     @property
     def batches(self) -> bool:
@@ -90,14 +91,14 @@ class Stage:
         On the processor only int4 gives a row the same bits beside others. On a card a batch may change the
         last bits, as everything does there, and its rows share the spreading of the matrices.
         """
-        return self._placement.form is Form.ANYWHERE or self.precision is Precision.INT4
+        return self.placement.form is Form.ANYWHERE or self.precision is Precision.INT4
 
     def new_cache(self, context: int) -> KvCache:
         """Allot the keys and values of a session; raise ContextExceeded beyond what the model knows."""
         check_context(self.spec, context)
         self._rotary.reserve(context)
         with torch.inference_mode():
-            return KvCache(self.spec, self.span, self.precision, context, self._placement)
+            return KvCache(self.spec, self.span, self.precision, context, self.placement)
 
     def begin(self, run: Run) -> None:
         """Check a frame, and cut its cache back to where it starts.
@@ -136,11 +137,11 @@ class Stage:
         Raises ShapeMismatch for a wrong size, or on a stage that is not the last.
         """
         self._check_hidden(hidden)
-        norm, head = self._weights.final_norm, self._weights.head
+        norm, head = self.weights.final_norm, self.weights.head
         if norm is None or head is None:
             raise ShapeMismatch(f"span {self.span} has no output head; only the last stage of a model has")
         with torch.inference_mode():
-            return head.logits(norm(self._entered(hidden))).cpu()
+            return head.logits(norm(self.entered(hidden))).cpu()
 
     def scores(self, rows: Sequence[Tensor]) -> list[Tensor]:
         """Score one row [1, hidden] of each of several sessions: [vocab] float32 each, as `logits` does."""
@@ -152,7 +153,7 @@ class Stage:
         with torch.inference_mode():
             for hidden in self._layer_by_layer(runs):
                 last = hidden
-            parts = torch.split(self._left(last), [len(run.rows) for run in runs])
+            parts = torch.split(self.left(last), [len(run.rows) for run in runs])
             return [self._finished(run, part) for run, part in zip(runs, parts, strict=True)]
 
     def _finished(self, run: Run, hidden: Tensor) -> Tensor | NotFinite:
@@ -173,9 +174,9 @@ class Stage:
 
     def _layer_by_layer(self, runs: Sequence[Run]) -> Iterator[Tensor]:
         """Yield the hidden states of all rows [tokens, hidden] after each layer, where the stage lives."""
-        hidden = self._entered(joined([run.rows for run in runs]))
+        hidden = self.entered(joined([run.rows for run in runs]))
         batch = self._batch(runs)
-        for index, layer in enumerate(self._weights.layers):
+        for index, layer in enumerate(self.weights.layers):
             hidden = layer(hidden, index, batch)
             yield hidden
 
@@ -184,25 +185,25 @@ class Stage:
         frames, at = list[Frame](), 0
         for run in runs:
             end = at + len(run.rows)
-            plan = blocks(run.start, end - at, group, self._dtype, self._placement)
+            plan = blocks(run.start, end - at, group, self._dtype, self.placement)
             frames.append(Frame(slice(at, end), run.start, run.cache, plan))
             at = end
         turn = self._rotary.at([range(run.start, run.start + len(run.rows)) for run in runs])
         return Batch(turn, frames)
 
-    def _entered(self, rows: Tensor) -> Tensor:
+    def entered(self, rows: Tensor) -> Tensor:
         """Bring rows to where the stage lives, as hidden states."""
-        device, table = self._placement.device, self._weights.embedding
+        device, table = self.placement.device, self.weights.embedding
         if rows.dtype == torch.int64 and table:
             return table.embed(rows.to(device))
         return rows.to(self._dtype).to(device)  # the device may not have the type that travels
 
-    def _left(self, hidden: Tensor) -> Tensor:
+    def left(self, hidden: Tensor) -> Tensor:
         """Bring hidden states to the processor, in the type that travels."""
         return hidden.cpu().to(self.row_type)
 
     def _check_rows(self, rows: Tensor) -> None:
-        if not self._weights.embedding:
+        if not self.weights.embedding:
             self._check_hidden(rows)
             return
         if rows.ndim != 1 or rows.dtype != torch.int64 or rows.shape[0] == 0:

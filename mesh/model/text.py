@@ -15,13 +15,15 @@ from pathlib import Path
 from mesh.errors import BadRequest
 from mesh.model.chat_template import CHATML, PLAIN, ChatTemplate
 from mesh.model.gguf import GgufFile
-from mesh.model.hf_tokenizer import read_template, read_tokenizer
+from mesh.model.hf_tokenizer import read_advice, read_template, read_tokenizer
 from mesh.model.pieces import Utf8Pieces
 from mesh.model.tokenizer import Tokenizer
 from mesh.model.vocabulary import read_text
-from mesh.types import ChatMessage
+from mesh.types import THINK, THINK_END, ChatMessage, SamplingAdvice
 
 _TEMPLATE = "tokenizer.chat_template"
+_MOST_TAG_TOKENS = 16
+"""Of a tag in plain letters and the white space behind it."""
 _PRIVATE_USE = range(0xF0000, 0xFFFFE)
 """Plane 15: characters without a meaning, by which the first letters of control tokens are hidden."""
 
@@ -34,6 +36,10 @@ class ModelTextCodec:
     template: ChatTemplate
     now: Callable[[], datetime]
     """What a template that prints the date takes for today."""
+    thinks: bool
+    """See the port."""
+    advice: SamplingAdvice | None
+    """See the port."""
 
     @classmethod
     def from_path(cls, path: Path, now: Callable[[], datetime]) -> ModelTextCodec:
@@ -42,7 +48,7 @@ class ModelTextCodec:
         Raises as `GgufFile.open` and `from_metadata` do, or as `read_tokenizer` does.
         """
         if path.is_dir():
-            return cls._build(read_tokenizer(path), read_template(path), now)
+            return cls._build(read_tokenizer(path), read_template(path), now, read_advice(path))
         with GgufFile.open(path) as file:
             return cls.from_metadata(file.metadata, now)
 
@@ -54,14 +60,23 @@ class ModelTextCodec:
 
     @classmethod
     def _build(
-        cls, tokenizer: Tokenizer, template: str | None, now: Callable[[], datetime]
+        cls,
+        tokenizer: Tokenizer,
+        template: str | None,
+        now: Callable[[], datetime],
+        advice: SamplingAdvice | None = None,
     ) -> ModelTextCodec:
-        return cls(tokenizer, _template(template, tokenizer), now)
+        return cls(tokenizer, _template(template, tokenizer), now, _thinks(template, tokenizer), advice)
 
     @property
     def stop_ids(self) -> frozenset[int]:
         """Tokens that end an answer."""
         return self.tokenizer.stop_ids
+
+    @property
+    def vocabulary(self) -> str:
+        """A digest of its tokens: models of one vocabulary have the same."""
+        return self.tokenizer.vocabulary.digest
 
     def encode_chat(self, messages: Sequence[ChatMessage]) -> tuple[int, ...]:
         """Render a conversation by the model's template, ready for the assistant's turn, as tokens.
@@ -78,8 +93,20 @@ class ModelTextCodec:
         return tuple(self._encode(rendered, veil))
 
     def pieces(self) -> Utf8Pieces:
-        """Start decoding one answer."""
-        return Utf8Pieces(self.tokenizer.token_bytes)
+        """Start decoding one answer; see the port."""
+        return Utf8Pieces(self._spoken)
+
+    def opens_thinking(self, prompt: Sequence[int]) -> bool:
+        """Whether a rendered conversation ends with the opening tag; see the port."""
+        end = b"".join(map(self._spoken, prompt[-_MOST_TAG_TOKENS:]))
+        return end.decode("utf-8", "replace").rstrip().endswith(THINK)
+
+    def _spoken(self, token: int) -> bytes:
+        """Return a token's bytes; the tags of thinking have theirs where they are control tokens, too."""
+        control = self.tokenizer.control_ids
+        if self.thinks and token in (control.get(THINK), control.get(THINK_END)):
+            return self.tokenizer.vocabulary.text(token).encode()
+        return self.tokenizer.token_bytes(token)
 
     def _encode(self, rendered: str, veil: _Veil) -> Iterator[int]:
         for part in self.tokenizer.split(rendered):
@@ -119,6 +146,13 @@ class _Veil:
 
     def _hide_text(self, text: str) -> str:
         return self._control.sub(lambda match: self._hidden[match[1]], text)
+
+
+def _thinks(template: str | None, tokenizer: Tokenizer) -> bool:
+    if template is not None and (THINK in template or THINK_END in template):
+        return True
+    tokens = tokenizer.vocabulary.tokens
+    return THINK in tokens and THINK_END in tokens
 
 
 def _template(source: str | None, tokenizer: Tokenizer) -> ChatTemplate:

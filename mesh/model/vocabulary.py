@@ -6,6 +6,7 @@ text is cut into tokens.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -85,6 +86,16 @@ class Vocabulary:
             for token, of_kind in enumerate(self.kinds)
             if of_kind == number and self.tokens[token]
         }
+
+    @property
+    def digest(self) -> str:
+        """The same for the same tokens; places that no token uses, which fill up tables, do not count."""
+        used = (
+            f"{token} {text}"
+            for token, (text, kind) in enumerate(zip(self.tokens, self.kinds, strict=True))
+            if kind != TokenKind.UNUSED
+        )
+        return hashlib.sha256("\n".join(used).encode()).hexdigest()
 
     @property
     def stop_ids(self) -> frozenset[int]:

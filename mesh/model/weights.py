@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mesh.model.checkpoint import Checkpoint
-from mesh.model.families import EMBEDDING, FINAL_NORM, LayerNames, check_tensors, head_name
+from mesh.model.families import EMBEDDING, FINAL_NORM, MTP, LayerNames, check_tensors, head_name
 from mesh.model.layers import HeadNorms, Heads, Layer, Norm
 from mesh.model.linear import Int4Linear, Int8Table, Linear, PlainLinear, PlainTable, Table
 from mesh.model.placement import Form, Placement
@@ -35,9 +35,23 @@ class Weights:
     @property
     def num_bytes(self) -> int:
         """Bytes of all weights, shared ones once."""
-        tables = {id(table): table.num_bytes for table in (self.embedding, self.head) if table}
         norm = self.final_norm.num_bytes if self.final_norm else 0
-        return sum(layer.num_bytes for layer in self.layers) + sum(tables.values()) + norm
+        layers = sum(layer.num_bytes for layer in self.layers)
+        return layers + sum(table.num_bytes for table in _tables(self)) + norm
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionWeights:
+    """What a last stage holds for multi-token prediction beside its own."""
+
+    hidden_norm: Norm
+    token_norm: Norm
+    joining: Linear
+    """[hidden, 2 * hidden]."""
+    layer: Weights
+    """One layer, its norm, and both ends, of which at least the head is the stage's."""
+    num_bytes: int
+    """Without what is the stage's."""
 
 
 def load_weights(
@@ -50,11 +64,31 @@ def load_weights(
     embedding = builder.table(EMBEDDING) if first else None
     shared = embedding if spec.tied_embeddings else None
     return Weights(
-        layers=tuple(builder.layer(index) for index in range(span.start, span.end)),
+        layers=tuple(builder.layer(LayerNames(index)) for index in range(span.start, span.end)),
         embedding=embedding,
         final_norm=builder.norm(FINAL_NORM) if last else None,
         head=(shared or builder.table(head_name(spec))) if last else None,
     )
+
+
+def load_prediction(
+    file: Checkpoint, spec: ModelSpec, precision: Precision, placement: Placement, ends: Weights
+) -> PredictionWeights:
+    """Read what a model predicts by, beside its last stage's weights `ends`; raises as `load_weights`."""
+    builder = _Builder(file, spec, precision, placement)
+    embedding = (ends.head if spec.tied_embeddings else ends.embedding) or builder.table(EMBEDDING)
+    layer = Weights((builder.layer(MTP),), embedding, builder.norm(MTP.final_norm), ends.head)
+    hidden_norm, token_norm = builder.norm(MTP.hidden_norm), builder.norm(MTP.token_norm)
+    joining = builder.linear(MTP.joining)
+    shared_bytes = sum(table.num_bytes for table in _tables(ends) if table in _tables(layer))
+    around_bytes = sum(part.num_bytes for part in (hidden_norm, token_norm, joining))
+    num_bytes = layer.num_bytes - shared_bytes + around_bytes
+    return PredictionWeights(hidden_norm, token_norm, joining, layer, num_bytes)
+
+
+def _tables(weights: Weights) -> list[Table]:
+    """Embedding and head, once where they are the same."""
+    return list({id(table): table for table in (weights.embedding, weights.head) if table}.values())
 
 
 class _Builder:
@@ -67,19 +101,19 @@ class _Builder:
         # What lies anywhere has scales in float16; torch's own int4 form has them in float32.
         self._reader = Reader(file, spec, scales_in_half=placement.form is Form.ANYWHERE)
 
-    def layer(self, index: int) -> Layer:
+    def layer(self, names: LayerNames) -> Layer:
         """Read one layer; matrices that take the same rows are stacked into one product."""
-        spec, names = self._spec, LayerNames(index)
+        spec = self._spec
         return Layer(
             heads=Heads(spec.num_heads, spec.num_kv_heads, spec.head_dim),
             attention_norm=self.norm(names.attention_norm),
-            query_key_value=self._linear(names.query, names.key, names.value),
+            query_key_value=self.linear(names.query, names.key, names.value),
             bias=self._bias(names) if spec.attention_bias else None,
             head_norms=self._head_norms(names) if spec.head_norm else None,
-            attention_output=self._linear(names.attention_output),
+            attention_output=self.linear(names.attention_output),
             feed_forward_norm=self.norm(names.feed_forward_norm),
-            gate_up=self._linear(names.gate, names.up),
-            down=self._linear(names.down),
+            gate_up=self.linear(names.gate, names.up),
+            down=self.linear(names.down),
         )
 
     def norm(self, name: str) -> Norm:
@@ -96,7 +130,7 @@ class _Builder:
             case Precision.BF16 | Precision.F32:
                 return PlainTable(self._floats(name))
 
-    def _linear(self, *names: str) -> Linear:
+    def linear(self, *names: str) -> Linear:
         """Read matrices that take the same rows as one product."""
         match self._precision:
             case Precision.INT4:

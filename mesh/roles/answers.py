@@ -13,11 +13,13 @@ from mesh.errors import Busy, MeshError, NetworkError
 from mesh.logic.membership import Change
 from mesh.logic.pace import RunningMean
 from mesh.logic.prefixes import Histories, History, Reuse, best_reuse
+from mesh.logic.session import Session
 from mesh.messages import CloseSession, Progress, RequestFailed, Resume, SessionFailed, StageLoaded, Token
 from mesh.now import now_s
+from mesh.roles.draft_model import DraftMeans, DraftModel
 from mesh.roles.driver import Driver
 from mesh.roles.order import LinkBroken, Means, NodeGone, NodeLeaving, Order, Outcome
-from mesh.types import Address, NodeId, NodeRecord, NodeState, NodeStatus, Plan, SessionId
+from mesh.types import Address, NodeId, NodeRecord, NodeState, NodeStatus, Plan, Sampling, SessionId
 
 _MOST_ANSWERS = 256  # that one gateway makes at once: each has a task, and frames on their way
 
@@ -28,6 +30,8 @@ class Answers:
     def __init__(self, means: Means) -> None:
         self._means = means
         self._drivers: dict[SessionId, Driver] = {}
+        self._drafts: dict[SessionId, DraftModel] = {}
+        """Models that guess for answers, by the sessions that they have of their own."""
         self._histories = Histories()
         self._lasting = RunningMean()
         """How long answers take."""
@@ -46,10 +50,14 @@ class Answers:
         if before is not None:
             before.give_up()  # its client has turned to us again, over another link
         self._drivers[session_id] = driver
+        if order.draft is not None:
+            self._drafts[order.draft.session_id] = order.draft
         began_s = now_s()
         try:
             return await driver.run()
         finally:
+            if order.draft is not None and self._drafts.get(order.draft.session_id) is order.draft:
+                del self._drafts[order.draft.session_id]
             self._lasting.add(now_s() - began_s)
             if self._drivers.get(session_id) is driver:
                 del self._drivers[session_id]
@@ -79,12 +87,19 @@ class Answers:
 
     def owns(self, session_id: SessionId) -> bool:
         """Whether a session is driven here."""
-        return session_id in self._drivers
+        return session_id in self._drivers or session_id in self._drafts
+
+    def draft_model(self, plan: Plan, session: Session, sampling: Sampling) -> DraftModel:
+        """Return what guesses for a session by a plan of one stage on this node."""
+        means = DraftMeans(self._means.own, self._means.peers, self._means.deployer)
+        return DraftModel(means, plan, session, sampling)
 
     def take(self, message: Token | Resume | Progress | SessionFailed | StageLoaded | RequestFailed) -> None:
         """Take what a worker sends back; what belongs to no request, session or epoch of ours is dropped."""
         if isinstance(message, StageLoaded | RequestFailed):
             return self._means.deployer.answered(message)
+        if (draft := self._drafts.get(message.session_id)) is not None:
+            return draft.hear(message)
         driver = self._drivers.get(message.session_id)
         if driver is not None and message.epoch == driver.session.epoch:
             driver.hear(message)
@@ -92,6 +107,8 @@ class Answers:
 
     def is_over(self, progress: Progress, node: NodeRecord | None) -> bool:
         """Whether a node that says how far it is has nothing to do with a session any more."""
+        if progress.session_id in self._drafts:
+            return False
         driver = self._drivers.get(progress.session_id)
         if driver is None:
             return True

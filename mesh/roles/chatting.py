@@ -14,10 +14,10 @@ import logging
 import random
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from mesh.config import Planning, Timing
+from mesh.config import Timing
 from mesh.decision import Decision, Option, Privacy
 from mesh.errors import (
     BadRequest,
@@ -29,24 +29,37 @@ from mesh.errors import (
     retry_after_s,
 )
 from mesh.link import Link
-from mesh.logic.drafting import PromptLookup
+from mesh.logic.capacity import Demand
 from mesh.logic.explaining import reason
 from mesh.logic.routing import option
 from mesh.logic.session import Session, check_max_tokens, needed_context
-from mesh.logic.speculation import Speculation
+from mesh.logic.settling import as_it_stands
+from mesh.logic.thinking import ThoughtSplitter
 from mesh.messages import ChatRequest, Decided, PlanReply, PlanRequest, Routed
 from mesh.now import now_s
 from mesh.ports import Library, TextCodec
 from mesh.roles.answers import Answers
 from mesh.roles.choosing import Choice, Choosing, Question
+from mesh.roles.draft_model import DraftModel
+from mesh.roles.guessing import Guessing, Guesswork
 from mesh.roles.order import Order, Outcome
 from mesh.roles.outside import Server
 from mesh.roles.planning import FirstRoute, Planner
 from mesh.roles.roster import Roster
 from mesh.roles.survey import Survey
 from mesh.roles.telling import Telling
-from mesh.types import Drafting, FinishReason, NodeRecord, Plan, Recovery, SessionId, StageShare, Summary
-from mesh.upstream import UpstreamEnd, UpstreamFinish, UpstreamQuestion, UpstreamText
+from mesh.types import (
+    FinishReason,
+    NodeRecord,
+    Plan,
+    Recovery,
+    SessionId,
+    Settled,
+    StageShare,
+    Summary,
+    Thinking,
+)
+from mesh.upstream import UpstreamEnd, UpstreamFinish, UpstreamQuestion, UpstreamReasoning, UpstreamText
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +78,7 @@ class ChattingParts:
     answers: Answers
     choosing: Choosing
     timing: Timing
-    planning: Planning
+    guessing: Guessing
 
 
 @dataclass(slots=True)
@@ -79,6 +92,11 @@ class _Chat:
     """As the client was told last; None where another gateway decided."""
     session_id: SessionId | None = None
     """Of the session that makes the answer; None before."""
+    settled: Settled = field(init=False)
+    """What is made of what the request leaves open; what it says itself, until that was looked at."""
+
+    def __post_init__(self) -> None:
+        self.settled = as_it_stands(self.request)
 
     @property
     def until_s(self) -> float | None:
@@ -117,9 +135,10 @@ class Chatting:
             return await self._go_on(chat)
         check_max_tokens(request.max_tokens)
         question, choices, decision = await self._parts.choosing.prepared(request)
+        chat.settled = question.settled(request)
         failures: list[str] = []
         for choice, following in zip(choices, [*choices[1:], None], strict=True):
-            telling = self._telling(chat, question.codec)
+            telling = self._telling(chat, question.codec if isinstance(choice.by, FirstRoute) else None)
             chat.decision = decision
             await telling.tell(Decided(request.request_id, decision))
             try:
@@ -137,28 +156,36 @@ class Chatting:
             return await self._by_server(choice.by, question, chat, telling)
         assert question.codec is not None
         session_id = SessionId(f"{self._rng.getrandbits(64):016x}")
-        codec, guessing = question.codec, self._guessing(chat.request)
-        session = Session(session_id, question.prompt, question.max_tokens, codec.stop_ids, guessing)
+        codec, spec = question.codec, choice.by.demand.spec
+        guesswork = await self._parts.guessing.prepare(chat.request.drafting, spec, codec)
+        if guesswork.note and chat.decision is not None:
+            chat.decision = replace(chat.decision, notes=(*chat.decision.notes, guesswork.note))
+            await telling.tell(Decided(chat.request.request_id, chat.decision))
+        session = Session(
+            session_id, question.prompt, question.max_tokens, codec.stop_ids, guesswork.speculation
+        )
         self._parts.planner.took(choice.by)
-        return await self._by_mesh(choice.by, session, chat, telling)
+        return await self._by_mesh(choice.by, session, chat, telling, guesswork)
 
     async def _by_server(self, server: Server, question: Question, chat: _Chat, telling: Telling) -> Summary:
         """Pass on what a server says."""
-        request, first_s, num_pieces = chat.request, 0.0, 0
-        asked = UpstreamQuestion(question.model, request.messages, request.max_tokens, request.sampling)
+        request, sampling = chat.request, chat.settled.sampling
+        asked = UpstreamQuestion(question.model, request.messages, request.max_tokens, sampling)
+        first_s, num_pieces = 0.0, 0
         end: UpstreamEnd | None = None
         async with aclosing(server.ask(asked)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, UpstreamEnd):
                     end = piece
-                elif isinstance(piece, UpstreamText):
+                else:
                     first_s, num_pieces = first_s or now_s(), num_pieces + 1
-                    await telling.say(piece.text)
+                    await _pass_on(piece, telling)
                 if end is None and num_pieces >= request.max_tokens + _MORE_PIECES:
                     end = UpstreamEnd(UpstreamFinish.LENGTH, None)  # it heeds no limit
                     break
         if end is None:
             raise UpstreamBroken(f"the answer of '{server.name}' has no end")
+        await telling.finish()
         num_tokens = end.usage.num_tokens if end.usage else num_pieces
         elapsed_s = now_s() - first_s if num_pieces else 0.0
         return Summary(
@@ -166,9 +193,10 @@ class Chatting:
             reason=FinishReason(end.reason.value),
             tokens=(),
             num_prompt_tokens=end.usage.num_prompt_tokens if end.usage else 0,
-            seed=request.sampling.seed,
+            seed=sampling.seed,
             ttft_s=first_s - chat.began_s if num_pieces else 0.0,
             tokens_per_s=max(0, num_tokens - 1) / elapsed_s if elapsed_s > 0 else 0.0,
+            sampling=sampling,
         )
 
     async def _go_on(self, chat: _Chat) -> Summary:
@@ -190,22 +218,26 @@ class Chatting:
             )
         prompt = await library.encode_chat(model.name, request.messages)
         needed = needed_context(len(prompt), request.max_tokens, spec.context_length)
-        guessing = self._guessing(request)
-        session = Session(started.session_id, prompt, request.max_tokens, codec.stop_ids, guessing)
+        guesswork = await self._parts.guessing.prepare(request.drafting, spec, codec)
+        session = Session(
+            started.session_id, prompt, request.max_tokens, codec.stop_ids, guesswork.speculation
+        )
         session.go_on(started.epoch, started.tokens)
         telling = self._telling(chat, codec)
         telling.skip(started.tokens)
         demand = planner.demand(spec, needed, started.plan)
         first = planner.take_over(demand, started.plan, request.privacy)
-        return await self._by_mesh(first, session, chat, telling)
+        return await self._by_mesh(first, session, chat, telling, guesswork)
 
-    async def _by_mesh(self, first: FirstRoute, session: Session, chat: _Chat, telling: Telling) -> Summary:
+    async def _by_mesh(
+        self, first: FirstRoute, session: Session, chat: _Chat, telling: Telling, guesswork: Guesswork
+    ) -> Summary:
         chat.session_id = session.session_id
         order = Order(
             session=session,
             demand=first.demand,
             plan=first.plan,
-            sampling=chat.request.sampling,
+            sampling=chat.settled.sampling,
             show=telling.push,
             due_s=lambda: telling.due_s,
             flush=telling.flush,
@@ -214,6 +246,7 @@ class Chatting:
             until_s=chat.until_s,
             reuse=first.reuse,
             only=first.only,
+            draft=self._draft(guesswork, first, session, chat),
         )
         try:
             outcome = _complete(order) if session.is_full else await self._parts.answers.make(order)
@@ -228,25 +261,40 @@ class Chatting:
             reason=outcome.reason,
             tokens=session.tokens,
             num_prompt_tokens=len(session.prompt),
-            seed=chat.request.sampling.seed,
+            seed=chat.settled.sampling.seed,
             ttft_s=outcome.first_s - chat.began_s,
             tokens_per_s=outcome.tokens_per_s,
             stages=self._shares(outcome.plan),
             recoveries=outcome.recoveries,
             reused_positions=outcome.reused_positions,
             guesses=outcome.guesses,
+            sampling=chat.settled.sampling,
         )
 
-    def _guessing(self, request: ChatRequest) -> Speculation | None:
-        drafting = request.drafting or self._parts.planning.drafting
-        if drafting is Drafting.NONE:
+    def _draft(
+        self, guesswork: Guesswork, first: FirstRoute, session: Session, chat: _Chat
+    ) -> DraftModel | None:
+        """The small model that guesses, on this node."""
+        if guesswork.model is None:
             return None
-        return Speculation(PromptLookup(), self._parts.planning.draft_depth)
+        context = min(first.plan.context, guesswork.model.context_length)
+        demand = Demand(guesswork.model, first.plan.precision, context)
+        stage = demand.stage(self._parts.own, demand.spec.whole)
+        plan = Plan(demand.spec.ref, demand.precision, context, (stage,))
+        return self._parts.answers.draft_model(plan, session, chat.settled.sampling)
 
     def _telling(self, chat: _Chat, codec: TextCodec | None) -> Telling:
-        pieces, timing = codec.pieces() if codec is not None else None, self._parts.timing
+        """Make what tells the client; without a codec, of the text that a server says."""
+        timing, thinking = self._parts.timing, chat.settled.thinking
+        if codec is None and thinking is Thinking.BEGUN:
+            thinking = Thinking.MAY_BEGIN  # what begins an answer there is the server's to render
         return Telling(
-            chat.request.request_id, chat.link, pieces, timing.stall_s, every_s=timing.told_every_s
+            request_id=chat.request.request_id,
+            link=chat.link,
+            pieces=codec.pieces() if codec is not None else None,
+            within_s=timing.stall_s,
+            splitter=ThoughtSplitter(thinking),
+            every_s=timing.told_every_s,
         )
 
     async def _routed(
@@ -266,7 +314,9 @@ class Chatting:
         if chat.decision and chosen and chosen.shares != taken.shares and not telling.has_text:
             chat.decision = _instead(chat.decision, chosen, taken)
             await telling.tell(Decided(telling.request_id, chat.decision))
-        await telling.tell(Routed(telling.request_id, chat.session_id, epoch, plan, others, recovery))
+        settled = chat.settled if chat.settled != as_it_stands(chat.request) else None
+        routed = Routed(telling.request_id, chat.session_id, epoch, plan, others, recovery, settled)
+        await telling.tell(routed)
 
     def _shares(self, plan: Plan) -> tuple[StageShare, ...]:
         memory = {d.record.node_id: d.status.memory_bytes for d in self._parts.roster.devices() if d.status}
@@ -281,6 +331,14 @@ class Chatting:
             )
             for stage in plan.stages
         )
+
+
+async def _pass_on(piece: UpstreamText | UpstreamReasoning, telling: Telling) -> None:
+    match piece:
+        case UpstreamText(text):
+            await telling.say(text)
+        case UpstreamReasoning(text):
+            await telling.think(text)
 
 
 def _complete(order: Order) -> Outcome:

@@ -13,6 +13,7 @@ import logging
 from dataclasses import dataclass, replace
 from math import inf
 
+from mesh.card import ModelCard
 from mesh.decision import Decision, Option, Privacy
 from mesh.errors import (
     BadRequest,
@@ -26,16 +27,17 @@ from mesh.errors import (
     from_code,
 )
 from mesh.logic.explaining import reason
+from mesh.logic.naming import meant
 from mesh.logic.routing import MARGIN
 from mesh.logic.session import needed_context
-from mesh.logic.skills import AUTO, choose
-from mesh.logic.skills import Candidate as Model
-from mesh.logic.skills import Wish as ModelWish
+from mesh.logic.settling import prompted, settled
+from mesh.logic.skills import AUTO, Model, choose
 from mesh.messages import ChatRequest, PlanRequest
 from mesh.ports import Library, TextCodec
 from mesh.roles.outside import Outside, Server
 from mesh.roles.planning import FirstRoute, Planner, Wish
 from mesh.spec import ModelSpec
+from mesh.types import Settled
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +57,16 @@ class Question:
     prompt: tuple[int, ...]
     num_bytes: int = 0
     """Of the prompt's text."""
+    card: ModelCard | None = None
+    """None where nothing is known of the model."""
+
+    def settled(self, request: ChatRequest) -> Settled:
+        """What the request, whose question this is, leaves open."""
+        codec = self.codec
+        if codec is None:
+            return settled(request, self.card)
+        is_begun = codec.opens_thinking(self.prompt)
+        return settled(request, self.card, codec.advice, thinks=codec.thinks, is_begun=is_begun)
 
     @property
     def wish(self) -> Wish:
@@ -107,7 +119,9 @@ class Choosing:
                 if model == models[-1][0]:
                     raise
             else:
-                notes = (*decision.notes, *([why] if why else []), *passed_over)
+                lacks = question.spec.no_mtp if question.spec is not None else ""
+                missing = [f"{question.model} guesses no tokens by itself: {lacks}"] if lacks else []
+                notes = (*decision.notes, *([why] if why else []), *passed_over, *missing)
                 return question, choices, replace(decision, notes=notes)
         raise ModelNotPulled("there is no model")  # never: there is one at least
 
@@ -117,7 +131,7 @@ class Choosing:
             return [(request.model, "")], []
         if request.model is None and request.skill is None:
             return [(self._default_model(request.privacy), "")], []
-        choice = choose(await self._present(request.privacy), ModelWish(AUTO, request.skill))
+        choice = choose(await self._present(request.privacy), request.skill)
         lacking = [f"{verdict.name}: {verdict.reason}" for verdict in choice.passed_over]
         if not choice.fitting:
             wanted = f"has no model for '{request.skill or 'chat'}' ({'; '.join(lacking) or 'none at all'})"
@@ -139,9 +153,7 @@ class Choosing:
             _log.warning("the card of %s: %s", name, error)
             return Model(name, None, trouble=str(error))
 
-    async def _read(
-        self, request: ChatRequest | PlanRequest, model: str, context: int | None = None
-    ) -> Question:
+    async def _read(self, request: ChatRequest | PlanRequest, model: str, context: int | None) -> Question:
         library = self._library
         spec: ModelSpec | None = None
         codec: TextCodec | None = None
@@ -149,17 +161,38 @@ class Choosing:
         try:
             spec = await library.spec(model)
         except (ModelNotPulled, UnknownModel, ModelError) as error:
+            if (other := await self._meant(model, request.privacy, error)) != model:
+                return await self._read(request, other, context)
             if all(option.excluded for option, _ in self._outside.options(model, request.privacy, 1)):
                 raise self._nobody_has(model, request.privacy, error) from error
+        card = (await self._known(model)).card
         if spec is not None and request.messages:
-            prompt = await library.encode_chat(model, request.messages)
+            prompt = await library.encode_chat(model, prompted(request.messages, card))
         is_empty = not prompt if spec is not None else not request.messages
         if isinstance(request, ChatRequest) and is_empty:
             raise BadRequest("the prompt is empty; say what to ask")
         if isinstance(request, ChatRequest) and spec is not None:
             codec = await library.codec(model)
         num_bytes = sum(len(message.content.encode()) for message in request.messages)
-        return Question(model, request.privacy, request.max_tokens, context, spec, codec, prompt, num_bytes)
+        return Question(
+            model=model,
+            privacy=request.privacy,
+            max_tokens=request.max_tokens,
+            context=context,
+            spec=spec,
+            codec=codec,
+            prompt=prompt,
+            num_bytes=num_bytes,
+            card=card,
+        )
+
+    async def _meant(self, model: str, privacy: Privacy, error: MeshError) -> str:
+        """The model that is meant by a name with which the library failed so; the same where it is known.
+
+        Raises UnknownModel where it may mean several that are present.
+        """
+        is_known = not isinstance(error, UnknownModel) or self._outside.has(model)
+        return model if is_known else meant(model, await self._present(privacy))
 
     def _nobody_has(self, model: str, privacy: Privacy, error: MeshError) -> MeshError:
         """What to say of a model that is not here, nor at a server that may be asked now."""

@@ -20,7 +20,6 @@ from mesh.logic.prefixes import LEAST_SHARED
 from mesh.logic.session import Session
 from mesh.logic.standby import standbys
 from mesh.messages import (
-    GUESSES_SINCE,
     CloseSession,
     Frame,
     OpenSession,
@@ -78,6 +77,8 @@ class Driver:
         self._touched: dict[Address, None] = {}
         """Where stages may hold something of this session."""
         self._task: asyncio.Task[object] | None = None
+        self._drafting: asyncio.Task[None] | None = None
+        """The small model that guesses, while there is one."""
 
     @property
     def session(self) -> Session:
@@ -151,7 +152,7 @@ class Driver:
         with self._claimed(helpers):
             row_s = await self._deploy(self.plan.stages)
         self._feeding.route(len(self.plan.stages), row_s)
-        self.session.may_guess = all(stage.node.version >= GUESSES_SINCE for stage in self.plan.stages)
+        self.session.take_route(self.plan)
         await self._place_standbys(helpers, is_first=is_first)
         await self._open(is_first=is_first)
         for node_id in self._routes.leaving():
@@ -202,6 +203,7 @@ class Driver:
             if isinstance(news, Token):
                 if (outcome := await self._token(news)) is not None:
                     return outcome
+                self._have_guessed(helpers)
             else:
                 await self._take(news, helpers)
 
@@ -229,13 +231,8 @@ class Driver:
         self._first_s = now if self._first_s is None else self._first_s
         self._num_drawn += len(accepted.tokens)
         self._routes.token_came()
-        self._listening.token_came(gap_s if is_steady else None)
-        if accepted.frame is not None and self._feeding.is_fed_to(accepted.frame.start):
-            await self._post(accepted.frame)
-            # Out it goes before the text is made, so that the stages work meanwhile.
-            await asyncio.sleep(0)
-        elif accepted.frame is not None:
-            self.session.not_asked()  # the stages have its rows
+        self._listening.token_came(gap_s if is_steady and accepted.is_of_traversal else None)
+        await self._go_on()
         await self._settle(now)
         for one in accepted.text:
             await self._order.show(one)
@@ -251,6 +248,29 @@ class Driver:
             reused_positions=self._feeding.num_reused,
             guesses=self.session.guesses,
         )
+
+    async def _go_on(self) -> None:
+        """Ask for what comes next, and send what may follow it."""
+        if self._order.draft is not None:
+            await self._order.draft.guess()
+        frames = self.session.ask()
+        if frames and self._feeding.is_fed_to(frames[0].start):
+            await self._post_all(frames)
+            # Out it goes before the text is made, so that the stages work meanwhile.
+            await asyncio.sleep(0)
+        elif frames:
+            self.session.not_asked()  # the stages have its rows
+
+    def _have_guessed(self, helpers: Helpers) -> None:
+        """A token came, so all stages have their room: what is left may be the small model's."""
+        if self._order.draft is not None and self._drafting is None:
+            self._drafting = helpers.start(self._order.draft.run())
+
+    def _guess_no_more(self) -> None:
+        """The next route comes first: the small model gives back its room, until that one works."""
+        if self._drafting is not None:
+            self._drafting.cancel()
+            self._drafting = None
 
     async def _settle(self, now: float) -> None:
         """The first token after an interruption: close its account, and tell the client of the new route."""
@@ -274,6 +294,7 @@ class Driver:
         before, old = self.plan, CloseSession(self.session.session_id, self.session.epoch)
         account = self._account = self._account or RecoveryAccount(self._heard_s, now_s())
         account.lost.update({node_id: self._routes.name(node_id) for node_id in interruption.nodes})
+        self._guess_no_more()
         with self._claimed(helpers):
             is_kept = await self._routes.reroute(interruption)
         self.session.reopened()

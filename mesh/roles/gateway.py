@@ -41,6 +41,7 @@ from mesh.roles.answers import Answers
 from mesh.roles.chatting import Chatting, ChattingParts
 from mesh.roles.choosing import Choosing
 from mesh.roles.deployer import Deployer
+from mesh.roles.guessing import Guessing
 from mesh.roles.order import Means
 from mesh.roles.outside import Outside
 from mesh.roles.peers import Peers
@@ -95,7 +96,7 @@ class Gateway:
                 answers=self.answers,
                 choosing=Choosing(own.name, library, planner, Outside(settings.upstreams)),
                 timing=settings.timing,
-                planning=settings.planning,
+                guessing=Guessing(library, settings.planning),
             )
         )
         self.closing: str | None = None

@@ -15,6 +15,7 @@ from mesh.logic.prefixes import Reuse
 from mesh.logic.session import Session
 from mesh.messages import Progress, Resume, SessionFailed, Token
 from mesh.roles.deployer import Deployer
+from mesh.roles.draft_model import DraftModel
 from mesh.roles.peers import Peers
 from mesh.roles.place import Attention
 from mesh.roles.survey import Survey
@@ -44,6 +45,8 @@ class Order:
     """The session that this one begins like; its plan is then that one's."""
     only: NodeId | None = None
     """The one node that may have anything of it; None: all may."""
+    draft: DraftModel | None = None
+    """A small model that guesses for it."""
 
 
 @dataclass(frozen=True, slots=True)

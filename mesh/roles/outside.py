@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from mesh.card import ModelCard, Skill, SkillWeight
 from mesh.decision import Option, OptionKind, Prediction, Privacy
 from mesh.errors import (
+    Concern,
     MeshError,
     UpstreamBroken,
     UpstreamBusy,
@@ -26,7 +27,6 @@ from mesh.logic.pace import RunningMean
 from mesh.now import now_s
 from mesh.ports import Upstream
 from mesh.upstream import (
-    Concern,
     UpstreamModel,
     UpstreamPiece,
     UpstreamQuestion,
@@ -143,7 +143,7 @@ class Server:
 
     def expected(self, model: str, num_tokens: int) -> Prediction | None:
         """What an answer is expected to take; None where nothing is known, or it does not have the model."""
-        if not self._has(model):
+        if not self.has(model):
             return None
         card, pace = self.upstream.card, self._paces.get(model, _Pace())
         token_s = pace.token.seconds or (1 / card.tokens_per_s if card.tokens_per_s else 0.0)
@@ -170,13 +170,14 @@ class Server:
         return self._lasting_obstacle(model, privacy) is None
 
     def _lasting_obstacle(self, model: str, privacy: Privacy) -> str | None:
-        if not self._has(model):
+        if not self.has(model):
             return f"it does not have {model}"
         if _REACH[self.upstream.card.privacy] > _REACH[privacy]:
             return f"the request may not go further than '{privacy}'"
         return None
 
-    def _has(self, model: str) -> bool:
+    def has(self, model: str) -> bool:
+        """Whether its owner says that it has a model of that name."""
         return any(known.name == model for known in self.upstream.card.models)
 
     def trouble(self, model: str) -> MeshError | None:
@@ -210,6 +211,10 @@ class Outside:
                 if server.obstacle(model.name, privacy) is None:
                     found[model.name] = found.get(model.name) or _card(model)
         return found
+
+    def has(self, model: str) -> bool:
+        """Whether some server has a model of that name, whether or not it may be asked now."""
+        return any(server.has(model) for server in self.servers)
 
     def default_model(self, privacy: Privacy) -> str | None:
         """The first model of the first server that may be asked."""

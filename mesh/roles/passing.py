@@ -46,6 +46,9 @@ class Passing:
                 payload=Hidden(rows.data),
                 sample=rows.sample,
                 drafts=rows.drafts,
+                tokens=rows.tokens,
+                num_wanted=rows.num_wanted,
+                verified_to=rows.verified_to,
             )
             await self.pass_on(place, following)
 

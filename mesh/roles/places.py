@@ -31,6 +31,7 @@ from mesh.logic.batching import Size
 from mesh.logic.memory import Doomed
 from mesh.logic.pace import RunningMean
 from mesh.logic.relay import Rewound, Rows
+from mesh.logic.speculation import MOST_WANTED
 from mesh.messages import (
     CloseSession,
     Frame,
@@ -126,8 +127,10 @@ class Places:
             place = self._place_of(frame)
         except UnknownSession as error:
             return error
-        if place is None or not place.relay.takes(frame.start):
+        if place is None or not place.relay.takes(frame.start, is_ahead=frame.is_ahead):
             return None
+        if frame.is_ahead and place.next_hop is None and place.drawn.get(frame.start) != frame.drafts[0]:
+            return None  # another token was drawn than was guessed
         place.heard_s = now_s()
         place.taken_back_to(frame.start)
         return place
@@ -135,9 +138,7 @@ class Places:
     async def _compute(self, runs: Sequence[tuple[Frame, Place]]) -> list[StepResult]:
         if not runs:
             return []
-        steps = [
-            Step(place.cache, frame.start, frame.payload, frame.sample, frame.drafts) for frame, place in runs
-        ]
+        steps = [_step(frame, place) for frame, place in runs]
         return await self._means.computing.run(steps, runs[0][1].row_bytes)
 
     async def _made(self, frame: Frame, place: Place, result: StepResult) -> MeshError | None:
@@ -155,13 +156,13 @@ class Places:
         num_rows = place.num_rows(frame.payload)
         match result:
             case Hidden(data):
-                batch = place.relay.computed(Rows(frame.start, num_rows, data, frame.sample, frame.drafts))
+                batch = place.relay.computed(_rows(frame, num_rows, data))
                 await self.passing.send_on(place, batch)
                 await self.caches.keeps(place)
-            case Sampled(position, token, more):
+            case Sampled(position, token, more, guessed):
                 place.relay.advanced(position + len(more))
                 place.drawn.update(enumerate((token, *more), position))
-                drawn = Token(frame.session_id, frame.epoch, position, token, more)
+                drawn = Token(frame.session_id, frame.epoch, position, token, more, guessed)
                 await self.passing.tell_gateway(place.opening, drawn)
             case None:
                 place.relay.advanced(frame.start + num_rows)
@@ -327,6 +328,35 @@ class Places:
         if place.upstream_id:
             nodes.append(place.upstream_id)
         return nodes
+
+
+def _step(frame: Frame, place: Place) -> Step:
+    """What the engine is to do for a frame; only the last stage verifies guesses, and guesses."""
+    if place.next_hop is not None:
+        return Step(place.cache, frame.start, frame.payload, frame.sample)
+    return Step(
+        cache=place.cache,
+        start=frame.start,
+        payload=frame.payload,
+        sample=frame.sample,
+        drafts=frame.drafts[1:] if frame.is_ahead else frame.drafts,
+        tokens=frame.tokens,
+        num_wanted=min(frame.num_wanted, MOST_WANTED),  # whoever asks for more would keep others waiting
+    )
+
+
+def _rows(frame: Frame, num_rows: int, data: bytes) -> Rows:
+    """What a frame has become here."""
+    return Rows(
+        start=frame.start,
+        num_rows=num_rows,
+        data=data,
+        sample=frame.sample,
+        drafts=frame.drafts,
+        tokens=frame.tokens,
+        num_wanted=frame.num_wanted,
+        verified_to=frame.verified_to,
+    )
 
 
 def _prefix(place: Place) -> Prefix | None:

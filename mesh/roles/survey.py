@@ -26,17 +26,11 @@ _PRESENT = (NodeState.ALIVE, NodeState.SUSPECT)
 class Survey:
     """The nodes of a mesh as candidates, seen by one of them."""
 
-    def __init__(
-        self,
-        roster: Roster,
-        corrections: Corrections | None = None,
-        *,
-        distrusted: Collection[str] = (),
-    ) -> None:
+    def __init__(self, roster: Roster, *, distrusted: Collection[str] = ()) -> None:
         self._roster = roster
         self._distrusted = distrusted
         """Devices that are never used, as a person names them."""
-        self.corrections = Corrections() if corrections is None else corrections
+        self.corrections = Corrections()
         """How far devices are off what they announce."""
         self._mistrusted_s: dict[NodeId, float] = {}
 
@@ -63,13 +57,13 @@ class Survey:
         `only`: the one node that may be used; None: all may.
         """
         fit = self._fit(model, only)
-        stands_in = not is_strict and any(device.status and device.status.is_closed for device in fit)
+        stands_in = not is_strict and any(map(_is_closed, fit))
         return [
             replace(self._candidate(device), spare_bytes=0) if stands_in else self._candidate(device)
             for device in fit
             if (with_late or device.state is NodeState.ALIVE)
             and device.kept_out is None
-            and not (device.status and device.status.is_closed)
+            and not _is_closed(device)
             and not (is_strict and self._should_rest(device))
         ]
 
@@ -196,6 +190,10 @@ class Survey:
 
 def _is_allowed(device: Device, only: NodeId | None) -> bool:
     return only is None or device.record.node_id == only
+
+
+def _is_closed(device: Device) -> bool:
+    return device.status is not None and device.status.is_closed
 
 
 def _stays(device: Device) -> bool:

@@ -91,6 +91,8 @@ class Turns:
         match piece:
             case Work(Frame() as frame):
                 num_bytes = _num_bytes(frame.payload)
+                if not frame.is_ahead:
+                    self._line.discard(frame.session_id, lambda waiting: _replaces(frame, waiting))
                 self._line.add(frame.session_id, piece, is_frame=True, num_bytes=num_bytes)
             case Work(message):
                 if isinstance(message, CloseSession):
@@ -120,6 +122,7 @@ def _part(frame: Frame, portion: Portion[Piece]) -> Frame:
         start=frame.start + portion.start,
         payload=_cut(frame.payload, portion),
         sample=frame.sample and portion.end == portion.num_rows,
+        tokens=frame.tokens[portion.start : portion.end],
     )
 
 
@@ -145,6 +148,14 @@ def _size(piece: Piece, size_of: Callable[[Frame], Size | None]) -> Size | None:
 def _ends(closing: CloseSession, piece: Piece) -> bool:
     """Whether a frame need not be computed, because its session is over."""
     return isinstance(piece, Work) and piece.message.epoch <= closing.epoch
+
+
+def _replaces(frame: Frame, piece: Piece) -> bool:
+    """Whether a frame that waits went ahead in the hope of what has not come: another follows there."""
+    waiting = piece.message if isinstance(piece, Work) else None
+    if not isinstance(waiting, Frame) or (waiting.epoch, waiting.index) != (frame.epoch, frame.index):
+        return False
+    return waiting.is_ahead and waiting.start >= frame.start
 
 
 def _num_bytes(payload: Payload) -> int:

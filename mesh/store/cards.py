@@ -19,11 +19,15 @@ import msgspec
 from mesh.card import Benchmark, ModelCard, Score, Skill, SkillWeight
 from mesh.errors import BadSetting
 from mesh.store.shelf import ModelStore
+from mesh.types import SamplingAdvice
 
 CARD_FILE = "card.toml"
 """Beside the model's receipt, so that pulling the model again leaves it alone."""
 
 _Weight = Annotated[float, msgspec.Meta(gt=0, le=1)]
+_Temperature = Annotated[float, msgspec.Meta(ge=0, le=10)]
+_Part = Annotated[float, msgspec.Meta(gt=0, le=1)]
+_MinP = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 _Count = Annotated[int, msgspec.Meta(gt=0)]
 _Text = Annotated[str, msgspec.Meta(pattern=r"\S")]
@@ -73,6 +77,22 @@ class ScoresTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
     tldr9_rougel: ScoreTable | None = None
 
 
+class SamplingTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[sampling]`: what its makers recommend, where they do."""
+
+    temperature: _Temperature | None = None
+    top_k: _Count | None = None
+    top_p: _Part | None = None
+    min_p: _MinP | None = None
+
+
+class PromptingTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[prompting]`."""
+
+    empty_system: bool = False
+    thinks: bool = False
+
+
 class CardTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A card's file."""
 
@@ -86,6 +106,8 @@ class CardTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     other_names: tuple[_Text, ...] = ()
     languages: tuple[_Language, ...] = ()
     scores: ScoresTable = ScoresTable()
+    sampling: SamplingTable | None = None
+    prompting: PromptingTable = PromptingTable()
 
 
 def parse_card(text: str, where: str) -> ModelCard:
@@ -154,7 +176,14 @@ def _card(table: CardTable) -> ModelCard:
         other_names=table.other_names,
         languages=table.languages,
         scores=_scores(table.scores),
+        sampling=_sampling(table.sampling) if table.sampling else None,
+        empty_system=table.prompting.empty_system,
+        thinks=table.prompting.thinks,
     )
+
+
+def _sampling(table: SamplingTable) -> SamplingAdvice:
+    return SamplingAdvice(table.temperature, table.top_k, table.top_p, table.min_p)
 
 
 def _skills(table: SkillsTable) -> tuple[SkillWeight, ...]:

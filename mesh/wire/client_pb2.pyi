@@ -17,19 +17,21 @@ class ChatMessage(_message.Message):
     def __init__(self, role: _Optional[str] = ..., content: _Optional[str] = ...) -> None: ...
 
 class Started(_message.Message):
-    __slots__ = ("session_id", "epoch", "plan", "tokens")
+    __slots__ = ("session_id", "epoch", "plan", "tokens", "thinking")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
+    THINKING_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     epoch: int
     plan: Plan
     tokens: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., tokens: _Optional[_Iterable[int]] = ...) -> None: ...
+    thinking: str
+    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., tokens: _Optional[_Iterable[int]] = ..., thinking: _Optional[str] = ...) -> None: ...
 
 class ChatRequest(_message.Message):
-    __slots__ = ("request_id", "model", "messages", "max_tokens", "sampling", "deadline_s", "started", "privacy", "skill", "drafting")
+    __slots__ = ("request_id", "model", "messages", "max_tokens", "sampling", "deadline_s", "started", "privacy", "skill", "drafting", "left_open")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
@@ -40,6 +42,7 @@ class ChatRequest(_message.Message):
     PRIVACY_FIELD_NUMBER: _ClassVar[int]
     SKILL_FIELD_NUMBER: _ClassVar[int]
     DRAFTING_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OPEN_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     model: str
     messages: _containers.RepeatedCompositeFieldContainer[ChatMessage]
@@ -50,7 +53,8 @@ class ChatRequest(_message.Message):
     privacy: str
     skill: str
     drafting: str
-    def __init__(self, request_id: _Optional[int] = ..., model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[ChatMessage, _Mapping]]] = ..., max_tokens: _Optional[int] = ..., sampling: _Optional[_Union[_session_pb2.Sampling, _Mapping]] = ..., deadline_s: _Optional[float] = ..., started: _Optional[_Union[Started, _Mapping]] = ..., privacy: _Optional[str] = ..., skill: _Optional[str] = ..., drafting: _Optional[str] = ...) -> None: ...
+    left_open: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, request_id: _Optional[int] = ..., model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[ChatMessage, _Mapping]]] = ..., max_tokens: _Optional[int] = ..., sampling: _Optional[_Union[_session_pb2.Sampling, _Mapping]] = ..., deadline_s: _Optional[float] = ..., started: _Optional[_Union[Started, _Mapping]] = ..., privacy: _Optional[str] = ..., skill: _Optional[str] = ..., drafting: _Optional[str] = ..., left_open: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Prediction(_message.Message):
     __slots__ = ("load_s", "prefill_s", "token_s", "num_tokens", "energy_j", "battery_j")
@@ -134,31 +138,45 @@ class Recovery(_message.Message):
     recomputed_layers: int
     def __init__(self, lost: _Optional[_Iterable[str]] = ..., replacement: _Optional[_Iterable[str]] = ..., detect_s: _Optional[float] = ..., stall_s: _Optional[float] = ..., replayed_positions: _Optional[int] = ..., recomputed_layers: _Optional[int] = ...) -> None: ...
 
+class Settled(_message.Message):
+    __slots__ = ("sampling", "has_empty_system", "thinking")
+    SAMPLING_FIELD_NUMBER: _ClassVar[int]
+    HAS_EMPTY_SYSTEM_FIELD_NUMBER: _ClassVar[int]
+    THINKING_FIELD_NUMBER: _ClassVar[int]
+    sampling: _session_pb2.Sampling
+    has_empty_system: bool
+    thinking: str
+    def __init__(self, sampling: _Optional[_Union[_session_pb2.Sampling, _Mapping]] = ..., has_empty_system: _Optional[bool] = ..., thinking: _Optional[str] = ...) -> None: ...
+
 class Routed(_message.Message):
-    __slots__ = ("request_id", "session_id", "epoch", "plan", "gateways", "recovery")
+    __slots__ = ("request_id", "session_id", "epoch", "plan", "gateways", "recovery", "settled")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
     GATEWAYS_FIELD_NUMBER: _ClassVar[int]
     RECOVERY_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     session_id: str
     epoch: int
     plan: Plan
     gateways: _containers.RepeatedCompositeFieldContainer[_node_pb2.NodeRecord]
     recovery: Recovery
-    def __init__(self, request_id: _Optional[int] = ..., session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., gateways: _Optional[_Iterable[_Union[_node_pb2.NodeRecord, _Mapping]]] = ..., recovery: _Optional[_Union[Recovery, _Mapping]] = ...) -> None: ...
+    settled: Settled
+    def __init__(self, request_id: _Optional[int] = ..., session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., plan: _Optional[_Union[Plan, _Mapping]] = ..., gateways: _Optional[_Iterable[_Union[_node_pb2.NodeRecord, _Mapping]]] = ..., recovery: _Optional[_Union[Recovery, _Mapping]] = ..., settled: _Optional[_Union[Settled, _Mapping]] = ...) -> None: ...
 
 class Piece(_message.Message):
-    __slots__ = ("request_id", "text", "tokens")
+    __slots__ = ("request_id", "text", "tokens", "reasoning")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
+    REASONING_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     text: str
     tokens: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, request_id: _Optional[int] = ..., text: _Optional[str] = ..., tokens: _Optional[_Iterable[int]] = ...) -> None: ...
+    reasoning: str
+    def __init__(self, request_id: _Optional[int] = ..., text: _Optional[str] = ..., tokens: _Optional[_Iterable[int]] = ..., reasoning: _Optional[str] = ...) -> None: ...
 
 class StageShare(_message.Message):
     __slots__ = ("node_id", "name", "device_class", "span", "weights_bytes", "memory_bytes")
@@ -176,20 +194,26 @@ class StageShare(_message.Message):
     memory_bytes: int
     def __init__(self, node_id: _Optional[str] = ..., name: _Optional[str] = ..., device_class: _Optional[str] = ..., span: _Optional[_Union[_node_pb2.Span, _Mapping]] = ..., weights_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
 
-class Guesses(_message.Message):
-    __slots__ = ("drafter", "num_drafted", "num_right", "num_traversals")
+class Drafted(_message.Message):
+    __slots__ = ("drafter", "num_drafted", "num_right")
     DRAFTER_FIELD_NUMBER: _ClassVar[int]
     NUM_DRAFTED_FIELD_NUMBER: _ClassVar[int]
     NUM_RIGHT_FIELD_NUMBER: _ClassVar[int]
-    NUM_TRAVERSALS_FIELD_NUMBER: _ClassVar[int]
     drafter: str
     num_drafted: int
     num_right: int
+    def __init__(self, drafter: _Optional[str] = ..., num_drafted: _Optional[int] = ..., num_right: _Optional[int] = ...) -> None: ...
+
+class Guesses(_message.Message):
+    __slots__ = ("num_traversals", "drafted")
+    NUM_TRAVERSALS_FIELD_NUMBER: _ClassVar[int]
+    DRAFTED_FIELD_NUMBER: _ClassVar[int]
     num_traversals: int
-    def __init__(self, drafter: _Optional[str] = ..., num_drafted: _Optional[int] = ..., num_right: _Optional[int] = ..., num_traversals: _Optional[int] = ...) -> None: ...
+    drafted: _containers.RepeatedCompositeFieldContainer[Drafted]
+    def __init__(self, num_traversals: _Optional[int] = ..., drafted: _Optional[_Iterable[_Union[Drafted, _Mapping]]] = ...) -> None: ...
 
 class Summary(_message.Message):
-    __slots__ = ("model", "reason", "tokens", "num_prompt_tokens", "seed", "ttft_s", "tokens_per_s", "stages", "recoveries", "reused_positions", "guesses")
+    __slots__ = ("model", "reason", "tokens", "num_prompt_tokens", "seed", "ttft_s", "tokens_per_s", "stages", "recoveries", "reused_positions", "guesses", "sampling")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -201,6 +225,7 @@ class Summary(_message.Message):
     RECOVERIES_FIELD_NUMBER: _ClassVar[int]
     REUSED_POSITIONS_FIELD_NUMBER: _ClassVar[int]
     GUESSES_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_FIELD_NUMBER: _ClassVar[int]
     model: str
     reason: str
     tokens: _containers.RepeatedScalarFieldContainer[int]
@@ -212,7 +237,8 @@ class Summary(_message.Message):
     recoveries: _containers.RepeatedCompositeFieldContainer[Recovery]
     reused_positions: int
     guesses: Guesses
-    def __init__(self, model: _Optional[str] = ..., reason: _Optional[str] = ..., tokens: _Optional[_Iterable[int]] = ..., num_prompt_tokens: _Optional[int] = ..., seed: _Optional[int] = ..., ttft_s: _Optional[float] = ..., tokens_per_s: _Optional[float] = ..., stages: _Optional[_Iterable[_Union[StageShare, _Mapping]]] = ..., recoveries: _Optional[_Iterable[_Union[Recovery, _Mapping]]] = ..., reused_positions: _Optional[int] = ..., guesses: _Optional[_Union[Guesses, _Mapping]] = ...) -> None: ...
+    sampling: _session_pb2.Sampling
+    def __init__(self, model: _Optional[str] = ..., reason: _Optional[str] = ..., tokens: _Optional[_Iterable[int]] = ..., num_prompt_tokens: _Optional[int] = ..., seed: _Optional[int] = ..., ttft_s: _Optional[float] = ..., tokens_per_s: _Optional[float] = ..., stages: _Optional[_Iterable[_Union[StageShare, _Mapping]]] = ..., recoveries: _Optional[_Iterable[_Union[Recovery, _Mapping]]] = ..., reused_positions: _Optional[int] = ..., guesses: _Optional[_Union[Guesses, _Mapping]] = ..., sampling: _Optional[_Union[_session_pb2.Sampling, _Mapping]] = ...) -> None: ...
 
 class ChatFinished(_message.Message):
     __slots__ = ("request_id", "summary")

@@ -68,6 +68,9 @@ def _frame_to_pb(frame: m.Frame) -> session_pb2.Frame:
         start=frame.start,
         sample=frame.sample,
         drafts=frame.drafts,
+        row_tokens=frame.tokens,
+        num_wanted=frame.num_wanted,
+        verified_to=frame.verified_to,
     )
     match frame.payload:
         case TokenIds(ids):
@@ -86,8 +89,19 @@ def _frame_from_pb(pb: session_pb2.Frame) -> m.Frame:
             payload = Hidden(pb.hidden.data)
         case _:
             raise ValueError("a frame without a payload")
+    if pb.HasField("verified_to") and not pb.drafts:
+        raise ValueError("a frame of guesses without a guess")
     return m.Frame(
-        SessionId(pb.session_id), pb.epoch, pb.index, pb.start, payload, pb.sample, tuple(pb.drafts)
+        session_id=SessionId(pb.session_id),
+        epoch=pb.epoch,
+        index=pb.index,
+        start=pb.start,
+        payload=payload,
+        sample=pb.sample,
+        drafts=tuple(pb.drafts),
+        tokens=tuple(pb.row_tokens),
+        num_wanted=pb.num_wanted,
+        verified_to=pb.verified_to if pb.HasField("verified_to") else None,
     )
 
 
@@ -141,6 +155,7 @@ def _chat_to_pb(request: m.ChatRequest) -> client_pb2.ChatRequest:
         privacy=request.privacy,
         skill=request.skill,
         drafting=request.drafting,
+        left_open=request.left_open,
     )
 
 
@@ -156,6 +171,7 @@ def _chat_from_pb(pb: client_pb2.ChatRequest) -> m.ChatRequest:
         privacy=d.privacy_from_pb(pb.privacy),
         skill=pb.skill if pb.HasField("skill") else None,
         drafting=_DRAFTINGS.get(pb.drafting),
+        left_open=v.left_open_from_pb(pb.left_open),
     )
 
 
@@ -165,11 +181,18 @@ def _started_to_pb(started: m.Started) -> client_pb2.Started:
         epoch=started.epoch,
         plan=v.plan_to_pb(started.plan),
         tokens=started.tokens,
+        thinking=started.thinking,
     )
 
 
 def _started_from_pb(pb: client_pb2.Started) -> m.Started:
-    return m.Started(SessionId(pb.session_id), pb.epoch, v.plan_from_pb(pb.plan), tuple(pb.tokens))
+    return m.Started(
+        session_id=SessionId(pb.session_id),
+        epoch=pb.epoch,
+        plan=v.plan_from_pb(pb.plan),
+        tokens=tuple(pb.tokens),
+        thinking=v.thinking_from_pb(pb.thinking),
+    )
 
 
 def _routed_to_pb(routed: m.Routed) -> client_pb2.Routed:
@@ -180,6 +203,7 @@ def _routed_to_pb(routed: m.Routed) -> client_pb2.Routed:
         plan=v.plan_to_pb(routed.plan),
         gateways=[v.record_to_pb(record) for record in routed.gateways],
         recovery=v.recovery_to_pb(routed.recovery) if routed.recovery else None,
+        settled=v.settled_to_pb(routed.settled) if routed.settled else None,
     )
 
 
@@ -191,6 +215,7 @@ def _routed_from_pb(pb: client_pb2.Routed) -> m.Routed:
         plan=v.plan_from_pb(pb.plan),
         gateways=tuple(v.record_from_pb(record) for record in pb.gateways),
         recovery=v.recovery_from_pb(pb.recovery) if pb.HasField("recovery") else None,
+        settled=v.settled_from_pb(pb.settled) if pb.HasField("settled") else None,
     )
 
 
@@ -324,9 +349,16 @@ _rule(
     "token",
     m.Token,
     lambda x: session_pb2.Token(
-        session_id=x.session_id, epoch=x.epoch, position=x.position, token=x.token, more=x.more
+        session_id=x.session_id,
+        epoch=x.epoch,
+        position=x.position,
+        token=x.token,
+        more=x.more,
+        guessed=x.guessed,
     ),
-    lambda pb: m.Token(SessionId(pb.session_id), pb.epoch, pb.position, pb.token, tuple(pb.more)),
+    lambda pb: m.Token(
+        SessionId(pb.session_id), pb.epoch, pb.position, pb.token, tuple(pb.more), tuple(pb.guessed)
+    ),
 )
 _rule("session_failed", m.SessionFailed, _failed_to_pb, _failed_from_pb)
 _rule(
@@ -373,8 +405,8 @@ _rule(
 _rule(
     "piece",
     m.Piece,
-    lambda x: client_pb2.Piece(request_id=x.request_id, text=x.text, tokens=x.tokens),
-    lambda pb: m.Piece(pb.request_id, pb.text, tuple(pb.tokens)),
+    lambda x: client_pb2.Piece(request_id=x.request_id, text=x.text, tokens=x.tokens, reasoning=x.reasoning),
+    lambda pb: m.Piece(pb.request_id, pb.text, tuple(pb.tokens), pb.reasoning),
 )
 _rule(
     "chat_finished",

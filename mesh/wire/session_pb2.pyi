@@ -70,13 +70,16 @@ class Hidden(_message.Message):
     def __init__(self, data: _Optional[bytes] = ...) -> None: ...
 
 class Frame(_message.Message):
-    __slots__ = ("session_id", "epoch", "start", "sample", "index", "drafts", "tokens", "hidden")
+    __slots__ = ("session_id", "epoch", "start", "sample", "index", "drafts", "row_tokens", "num_wanted", "verified_to", "tokens", "hidden")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     DRAFTS_FIELD_NUMBER: _ClassVar[int]
+    ROW_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    NUM_WANTED_FIELD_NUMBER: _ClassVar[int]
+    VERIFIED_TO_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     HIDDEN_FIELD_NUMBER: _ClassVar[int]
     session_id: str
@@ -85,23 +88,28 @@ class Frame(_message.Message):
     sample: bool
     index: int
     drafts: _containers.RepeatedScalarFieldContainer[int]
+    row_tokens: _containers.RepeatedScalarFieldContainer[int]
+    num_wanted: int
+    verified_to: int
     tokens: TokenIds
     hidden: Hidden
-    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., start: _Optional[int] = ..., sample: _Optional[bool] = ..., index: _Optional[int] = ..., drafts: _Optional[_Iterable[int]] = ..., tokens: _Optional[_Union[TokenIds, _Mapping]] = ..., hidden: _Optional[_Union[Hidden, _Mapping]] = ...) -> None: ...
+    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., start: _Optional[int] = ..., sample: _Optional[bool] = ..., index: _Optional[int] = ..., drafts: _Optional[_Iterable[int]] = ..., row_tokens: _Optional[_Iterable[int]] = ..., num_wanted: _Optional[int] = ..., verified_to: _Optional[int] = ..., tokens: _Optional[_Union[TokenIds, _Mapping]] = ..., hidden: _Optional[_Union[Hidden, _Mapping]] = ...) -> None: ...
 
 class Token(_message.Message):
-    __slots__ = ("session_id", "epoch", "position", "token", "more")
+    __slots__ = ("session_id", "epoch", "position", "token", "more", "guessed")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
+    GUESSED_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     epoch: int
     position: int
     token: int
     more: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., position: _Optional[int] = ..., token: _Optional[int] = ..., more: _Optional[_Iterable[int]] = ...) -> None: ...
+    guessed: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., position: _Optional[int] = ..., token: _Optional[int] = ..., more: _Optional[_Iterable[int]] = ..., guessed: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Resume(_message.Message):
     __slots__ = ("session_id", "epoch", "index", "position", "had")

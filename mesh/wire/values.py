@@ -7,6 +7,7 @@ empty span) raises ValueError or MeshError, which `mesh.wire.codec` turns into M
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from mesh.config import MAX_LINKS
 from mesh.types import (
@@ -17,6 +18,7 @@ from mesh.types import (
     Device,
     DeviceClass,
     Digest,
+    Drafted,
     FinishReason,
     Guesses,
     Hop,
@@ -33,6 +35,8 @@ from mesh.types import (
     ProtocolVersion,
     Recovery,
     Sampling,
+    SamplingField,
+    Settled,
     Source,
     Span,
     SpeedRecord,
@@ -40,6 +44,7 @@ from mesh.types import (
     StageShare,
     StepSpeed,
     Summary,
+    Thinking,
 )
 from mesh.wire import client_pb2, node_pb2, session_pb2
 
@@ -288,6 +293,32 @@ def sampling_from_pb(pb: session_pb2.Sampling) -> Sampling:
     )
 
 
+_THINKINGS = {thinking.value: thinking for thinking in Thinking}
+_SAMPLING_FIELDS = {field.value: field for field in SamplingField}
+
+
+def thinking_from_pb(text: str) -> Thinking:
+    """Others are of a newer version; then all is the answer."""
+    return _THINKINGS.get(text, Thinking.NONE)
+
+
+def left_open_from_pb(names: Iterable[str]) -> tuple[SamplingField, ...]:
+    """Others are of a newer version, which knows of them what is usual."""
+    return tuple(_SAMPLING_FIELDS[name] for name in names if name in _SAMPLING_FIELDS)
+
+
+def settled_to_pb(value: Settled) -> client_pb2.Settled:
+    return client_pb2.Settled(
+        sampling=sampling_to_pb(value.sampling),
+        has_empty_system=value.has_empty_system,
+        thinking=value.thinking,
+    )
+
+
+def settled_from_pb(pb: client_pb2.Settled) -> Settled:
+    return Settled(sampling_from_pb(pb.sampling), pb.has_empty_system, thinking_from_pb(pb.thinking))
+
+
 def chat_to_pb(value: ChatMessage) -> client_pb2.ChatMessage:
     return client_pb2.ChatMessage(role=value.role, content=value.content)
 
@@ -364,6 +395,7 @@ def summary_to_pb(value: Summary) -> client_pb2.Summary:
         recoveries=[recovery_to_pb(recovery) for recovery in value.recoveries],
         reused_positions=value.reused_positions,
         guesses=None if value.guesses is None else _guesses_to_pb(value.guesses),
+        sampling=None if value.sampling is None else sampling_to_pb(value.sampling),
     )
 
 
@@ -380,20 +412,21 @@ def summary_from_pb(pb: client_pb2.Summary) -> Summary:
         recoveries=tuple(recovery_from_pb(recovery) for recovery in pb.recoveries),
         reused_positions=pb.reused_positions,
         guesses=_guesses_from_pb(pb.guesses) if pb.HasField("guesses") else None,
+        sampling=sampling_from_pb(pb.sampling) if pb.HasField("sampling") else None,
     )
 
 
 def _guesses_to_pb(value: Guesses) -> client_pb2.Guesses:
-    return client_pb2.Guesses(
-        drafter=value.drafter,
-        num_drafted=value.num_drafted,
-        num_right=value.num_right,
-        num_traversals=value.num_traversals,
-    )
+    drafted = [
+        client_pb2.Drafted(drafter=of.drafter, num_drafted=of.num_drafted, num_right=of.num_right)
+        for of in value.drafted
+    ]
+    return client_pb2.Guesses(num_traversals=value.num_traversals, drafted=drafted)
 
 
 def _guesses_from_pb(pb: client_pb2.Guesses) -> Guesses:
-    return Guesses(pb.drafter, pb.num_drafted, pb.num_right, pb.num_traversals)
+    drafted = (Drafted(of.drafter, of.num_drafted, of.num_right) for of in pb.drafted)
+    return Guesses(pb.num_traversals, tuple(drafted))
 
 
 def _share_to_pb(value: StageShare) -> client_pb2.StageShare:

@@ -8,8 +8,8 @@ import sys
 import click
 
 from mesh.client import Answer, ChatOptions
+from mesh.decision_json import decision_json
 from mesh.errors import BadSetting
-from nodes.decisions import decision_json
 from nodes.options import Reach, answer_options, client_options, json_option, standard_input
 from nodes.present import answer_json, answer_line, print_json, recovery_line
 from nodes.terminal import without_controls
@@ -38,7 +38,7 @@ async def _ask(prompt: str, chat: ChatOptions, reach: Reach, *, as_json: bool) -
         answer = client.chat(prompt, **chat)
         if as_json:
             text = await answer.text()
-            print_json(answer_json(text, answer.summary) | _decided(answer))
+            print_json(answer_json(text, answer.summary, answer.reasoning) | _decided(answer))
         else:
             await print_answer(answer)
 
@@ -50,20 +50,43 @@ def _decided(answer: Answer) -> dict[str, object]:
 async def print_answer(answer: Answer) -> str:
     """Print an answer's text as it comes, and at a terminal lines about it; return the text as it was said.
 
-    What is printed has no control characters but newlines and tabs.
+    What is printed has no control characters but newlines and tabs. What the model thinks before its answer
+    is shown dimmed at a terminal, and never stands on standard output.
     """
     pieces: list[str] = []
+    thoughts = _Thoughts()
     try:
         async for piece in answer:
-            pieces.append(piece.text)
-            click.echo(without_controls(piece.text), nl=False)
+            thoughts.take(piece.reasoning)
+            if piece.text:
+                thoughts.end()
+                pieces.append(piece.text)
+                click.echo(without_controls(piece.text), nl=False)
     finally:
+        thoughts.end()
         if pieces:
             click.echo()
     if sys.stderr.isatty():
         lines = [*map(recovery_line, answer.summary.recoveries), answer_line(answer.summary, _server(answer))]
         click.secho("\n".join(lines), dim=True, err=True)
     return "".join(pieces)
+
+
+class _Thoughts:
+    """Shows what is thought on standard error, where that is a terminal: dimmed, an empty line behind it."""
+
+    def __init__(self) -> None:
+        self._is_open = False
+
+    def take(self, text: str) -> None:
+        if text and sys.stderr.isatty():
+            self._is_open = True
+            click.secho(without_controls(text), dim=True, err=True, nl=False)
+
+    def end(self) -> None:
+        if self._is_open:
+            click.echo("\n", err=True)
+        self._is_open = False
 
 
 def _server(answer: Answer) -> str | None:

@@ -73,5 +73,5 @@ def _to_json(result: DemoResult) -> dict[str, object]:
         {**share_json(share), "discovered_by": Source.MDNS if share.node_id in announced else None}
         for share in result.summary.stages
     ]
-    value = answer_json(result.text, result.summary)
+    value = answer_json(result.text, result.summary, result.reasoning)
     return {**value, "start_to_first_token_s": round(result.start_to_first_token_s, 3), "devices": devices}

@@ -38,6 +38,11 @@ from nodes.terminal import without_controls
 @click.option("--spare", type=MemorySize(), help="Part of that to keep free for standing in [default: none].")
 @standby_option
 @aim_option
+@click.option(
+    "--draft-model",
+    metavar="MODEL",
+    help="A small model here that guesses tokens for larger ones of its vocabulary; the text is the same.",
+)
 @threads_option
 @engine_option
 @click.option(
@@ -62,6 +67,7 @@ def command(  # noqa: PLR0913  an option each
     spare: int | None,
     standby: Standby,
     aim: Aim | None,
+    draft_model: str | None,
     threads: int | None,
     engine: EngineName,
     listen: Address,
@@ -92,6 +98,7 @@ def command(  # noqa: PLR0913  an option each
         spare_bytes=spare or 0,
         standby=standby,
         aim=aim,
+        draft_model=draft_model,
         num_threads=threads or device.num_threads,
         engine=engine,
         listen=listen,

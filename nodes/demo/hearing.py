@@ -44,6 +44,8 @@ class Hearing:
         self._num_recoveries = 0
         self._first_s: float | None = None
         self.text = ""
+        self.reasoning = ""
+        """What the model has thought before its answer."""
 
     @property
     def missed(self) -> tuple[Kill, ...]:
@@ -72,9 +74,10 @@ class Hearing:
             self._hear(event)
 
     def _hear(self, piece: Piece) -> None:
-        said = Said(piece.text, len(piece.tokens), now_s())
+        said = Said(piece.text, len(piece.tokens), now_s(), piece.reasoning)
         self._first_s = said.at_s if self._first_s is None else self._first_s
         self.text += piece.text
+        self.reasoning += piece.reasoning
         self._show(said)
         for kill in self._kills.heard(said.num_tokens):
             self._kill(kill.name)

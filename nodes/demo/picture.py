@@ -35,6 +35,7 @@ class Picture:
     devices: tuple[DemoDevice, ...] = ()
     met: dict[str, Device] = field(default_factory=dict)
     plan: Plan | None = None
+    reasoning: str = ""
     text: str = ""
     num_tokens: int = 0
     first_s: float = 0.0
@@ -67,6 +68,7 @@ class Picture:
 
     def _hear(self, said: Said) -> None:
         self.first_s = self.first_s or said.at_s
+        self.reasoning += without_controls(said.reasoning)
         self.text += without_controls(said.text)
         self.num_tokens += said.num_tokens
         self.last_s = said.at_s
@@ -82,7 +84,8 @@ class Picture:
 
     def _tail(self) -> Text:
         """The end of the answer, as far as the screen has room; when it is complete, all of it."""
-        text = Text(self.text)
+        gap = "\n\n" if self.reasoning and self.text else ""
+        text = Text.assemble((self.reasoning + gap, "dim"), self.text)
         if self.summary:
             return text
         num_lines = max(3, self.console.height - len(self.devices) - len(self.notes) - _OTHER_LINES)

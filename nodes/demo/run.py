@@ -66,6 +66,8 @@ class DemoResult:
     start_to_first_token_s: float
     missed: tuple[Kill, ...]
     """Devices that were not killed because the answer was over before."""
+    reasoning: str
+    """What the model thought before the text."""
 
 
 async def run_demo(order: DemoOrder, show: Show) -> DemoResult:
@@ -101,7 +103,8 @@ class _Home:
             answer = client.chat(self.order.prompt, **self.order.options)
             heard = Hearing(answer, self.order.kills, self._kill, self.show)
             await heard.listen()
-        return DemoResult(heard.text, answer.summary, found, heard.first_s - began_s, heard.missed)
+        first_s = heard.first_s - began_s
+        return DemoResult(heard.text, answer.summary, found, first_s, heard.missed, heard.reasoning)
 
     def _kill(self, name: str) -> None:
         next(agent for agent in self.agents if agent.device.name == name).kill()

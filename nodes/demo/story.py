@@ -39,6 +39,8 @@ class Said:
     num_tokens: int
     at_s: float
     """By the clock of the event loop."""
+    reasoning: str = ""
+    """What the model thinks before its answer; it comes before the text."""
 
 
 @dataclass(frozen=True, slots=True)

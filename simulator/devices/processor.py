@@ -54,15 +54,17 @@ class Charges(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FixedSpeed:
-    """Charges for tests: every batch takes the same, and so much for each row; loading takes nothing."""
+    """Charges as measured: a batch takes so long, and more for each row and guess; loading takes nothing."""
 
     step_s: float
     row_s: float = 0.0
+    guess_s: float = 0.0
 
     def charge(self, now_s: float, spec: ModelSpec, key: StageKey, sizes: Sequence[FrameSize]) -> Charge:
         """Book a batch; batches do not wait for each other."""
         num_rows = sum(size.num_rows for size in sizes)
-        return Charge(now_s, now_s + self.step_s + num_rows * self.row_s)
+        num_guessed = max((size.num_guessed for size in sizes), default=0)
+        return Charge(now_s, now_s + self.step_s + num_rows * self.row_s + num_guessed * self.guess_s)
 
     def refund(self, now_s: float, charge: Charge) -> None:
         """Do nothing: nothing is booked."""

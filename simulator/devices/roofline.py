@@ -24,6 +24,8 @@ class FrameSize:
     num_rows: int
     samples: bool
     """Whether a token is drawn: then the output head runs, on the last row alone."""
+    num_guessed: int = 0
+    """Tokens that the last stage guesses behind it, one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class StageCost:
     head_bytes: int
     """The output head; 0 where the stage does not have it."""
     head_flops: int
+    guess_bytes: int = 0
+    """What one guess reads; 0 where the stage does not guess."""
 
     @classmethod
     def of(cls, spec: ModelSpec, key: StageKey) -> StageCost:
@@ -60,6 +64,7 @@ class StageCost:
             embedding_bytes=table_bytes // spec.vocab_size if spec.is_first(key.span) else 0,
             head_bytes=table_bytes if is_last else 0,
             head_flops=2 * spec.vocab_size * spec.hidden_size if is_last else 0,
+            guess_bytes=spec.layer_bytes(precision) + table_bytes if is_last and spec.has_mtp else 0,
         )
 
 
@@ -74,7 +79,8 @@ def batch_bytes(cost: StageCost, sizes: Sequence[FrameSize]) -> int:
     cached = sum(size.position + size.num_rows for size in sizes) * cost.cache_bytes
     embedded = sum(size.num_rows for size in sizes) * cost.embedding_bytes
     head = cost.head_bytes if any(size.samples for size in sizes) else 0
-    return cost.layers_bytes + cached + embedded + head
+    guesses = cost.guess_bytes * max((size.num_guessed for size in sizes), default=0)
+    return cost.layers_bytes + cached + embedded + head + guesses
 
 
 def frame_flops(cost: StageCost, size: FrameSize) -> int:

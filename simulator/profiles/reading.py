@@ -100,6 +100,7 @@ class ModelTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rope_base: float
     rms_norm_eps: float
     tied_embeddings: bool
+    has_mtp: bool = False
     sha256: str | None = None
 
 

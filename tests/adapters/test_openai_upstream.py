@@ -1,26 +1,24 @@
-"""What only HTTP can get wrong: streams cut anywhere, errors in every form, keys, redirects, proxies."""
+"""What only HTTP can get wrong: ends that are none, errors in every form, keys, redirects, proxies."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import re
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
-from itertools import repeat
 from pathlib import Path
 
-import httpx2
 import pytest
 
-from mesh.adapters.openai_upstream import MAX_EVENT_BYTES, Event, EventDecoder, OpenAiUpstream, _Faults
+from mesh.adapters.openai_upstream import MAX_EVENT_BYTES, OpenAiUpstream
 from mesh.errors import (
     BadSetting,
+    Concern,
     MeshError,
     UpstreamBroken,
     UpstreamBusy,
@@ -29,7 +27,6 @@ from mesh.errors import (
 )
 from mesh.types import ChatMessage, Sampling
 from mesh.upstream import (
-    Concern,
     Dialect,
     Secret,
     UpstreamCard,
@@ -44,9 +41,9 @@ from mesh.upstream import (
     UpstreamUsage,
     concern_of,
 )
-from tests.contract.test_upstream import (
+from tests.contract.test_upstream import Heard
+from tests.openai_server import (
     DONE,
-    Heard,
     HttpServer,
     Request,
     delta,
@@ -109,63 +106,6 @@ async def error_of(*writes: bytes) -> tuple[MeshError, list[UpstreamPiece]]:
         with pytest.raises(MeshError) as caught:
             await heard.listen(upstream)
     return caught.value, heard.pieces
-
-
-# --- events ---------------------------------------------------------------------------------------
-
-
-def decoded(data: bytes, sizes: Iterable[int]) -> list[Event]:
-    """Return what a decoder finds in bytes that come in pieces of these sizes."""
-    decoder = EventDecoder()
-    events: list[Event] = []
-    for size in sizes:
-        if not data:
-            break
-        events += decoder.feed(data[:size])
-        data = data[size:]
-    return events
-
-
-TRICKY = (
-    b"\xef\xbb\xbfdata: one\n"
-    b": hello\n\n"
-    b": keep-alive\n\n"
-    b"event: error\ndata:two\nid: 7\nretry: 10\ndata:  lines\n\n"
-    b"data\n\n"
-    b"\n\n\nnonsense: x\n\n" + "data: Grüße, 世界 🌍: und mehr\n\n".encode()
-)
-EXPECTED = [
-    Event(b"", b"one"),
-    Event(b"error", b"two\n lines"),
-    Event(b"", b""),
-    Event(b"", "Grüße, 世界 🌍: und mehr".encode()),
-]
-
-
-@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
-def test_events_are_found_wherever_their_bytes_are_cut(line_end: bytes) -> None:
-    data = TRICKY.replace(b"\n", line_end)
-    for size in (1, 2, 3, len(data)):
-        assert decoded(data, repeat(size)) == EXPECTED
-    for seed in range(200):
-        draw = random.Random(seed)
-        assert decoded(data, (draw.randint(1, 12) for _ in data)) == EXPECTED
-
-
-def test_an_event_is_whole_as_soon_as_its_blank_line_is() -> None:
-    decoder = EventDecoder()
-    assert list(decoder.feed(b"data: a\r\n\r")) == [Event(b"", b"a")]
-    assert list(decoder.feed(b"")) == []
-    assert list(decoder.feed(b"\ndata: b\n")) == []
-    assert list(decoder.feed(b"\n")) == [Event(b"", b"b")]
-
-
-def test_what_an_event_holds_is_counted_in_its_unfinished_line_and_its_lines_of_data() -> None:
-    decoder = EventDecoder()
-    assert list(decoder.feed(b"data: 12345\ndata\ndata: 12")) == []
-    assert decoder.num_held_bytes == 6 + 1 + len(b"data: 12")
-    assert len(list(decoder.feed(b"\n\n"))) == 1
-    assert decoder.num_held_bytes == 0
 
 
 # --- answers --------------------------------------------------------------------------------------
@@ -590,32 +530,6 @@ async def test_what_is_no_list_of_models_is_broken_and_not_reachable(answer: byt
 def test_an_address_that_is_none_is_a_bad_setting(address: str) -> None:
     with pytest.raises(BadSetting):
         OpenAiUpstream(UpstreamSettings(CARD, address))
-
-
-def all_errors(root: type[httpx2.HTTPError] = httpx2.HTTPError) -> list[type[httpx2.HTTPError]]:
-    return [root, *(error for child in root.__subclasses__() for error in all_errors(child))]
-
-
-@pytest.mark.parametrize("error", all_errors(), ids=lambda error: error.__name__)
-def test_every_error_of_the_library_is_one_of_ours(error: type[httpx2.HTTPError]) -> None:
-    faults = _Faults(UpstreamSettings(CARD, "http://127.0.0.1/v1", Secret(KEY)))
-    made = error.__new__(error)
-    Exception.__init__(made, f"something with {KEY} in it")
-    with pytest.raises((UpstreamUnreachable, UpstreamBroken)) as caught, faults.mapped():
-        raise made
-    is_unsent = error.__name__.startswith("Connect") or error.__name__ in (
-        "PoolTimeout",
-        "ProxyError",
-        "UnsupportedProtocol",
-    )
-    assert isinstance(caught.value, UpstreamUnreachable) == is_unsent
-    assert KEY not in str(caught.value)
-
-
-def test_an_error_of_tls_in_mid_stream_is_one_of_ours() -> None:
-    faults = _Faults(UpstreamSettings(CARD, "http://127.0.0.1/v1"))
-    with pytest.raises(UpstreamBroken), faults.mapped():
-        raise ssl.SSLError("bad record mac")
 
 
 # A certificate that nobody vouches for, with its key; made for this test and used nowhere else.

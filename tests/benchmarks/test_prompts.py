@@ -9,19 +9,25 @@ import pytest
 
 from benchmarks.beside.prompts import Prompts
 from mesh.ports import Pieces
-from mesh.types import ChatMessage
+from mesh.types import ChatMessage, SamplingAdvice
 
 
 class Wordy:
     """A codec in which a word has one token, a long one two, and the template ten."""
 
     stop_ids: frozenset[int] = frozenset()
+    thinks = False
+    vocabulary = "words"
+    advice: SamplingAdvice | None = None
 
     def encode_chat(self, messages: Sequence[ChatMessage]) -> tuple[int, ...]:
         words = messages[0].content.split()
         return (0,) * (10 + sum(2 if len(word) > 5 else 1 for word in words))
 
     def pieces(self) -> Pieces:
+        raise NotImplementedError
+
+    def opens_thinking(self, prompt: Sequence[int]) -> bool:
         raise NotImplementedError
 
 

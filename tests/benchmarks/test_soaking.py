@@ -13,7 +13,17 @@ from benchmarks.soaking.leftovers import leftovers
 from benchmarks.soaking.memory import Sample, growth
 from benchmarks.soaking.users import Wishes
 from mesh.ports import Pieces
-from mesh.types import ChatMessage, Device, Digest, LoadedStage, NodeState, Precision, Span, StageKey
+from mesh.types import (
+    ChatMessage,
+    Device,
+    Digest,
+    LoadedStage,
+    NodeState,
+    Precision,
+    SamplingAdvice,
+    Span,
+    StageKey,
+)
 from tests.nodes.shown import device
 
 STAGE = LoadedStage(StageKey(Digest("a" * 64), Span(0, 15), Precision.INT4), 1_000)
@@ -23,6 +33,9 @@ class Codec:
     """A word is a token."""
 
     stop_ids: frozenset[int] = frozenset()
+    thinks = False
+    vocabulary = "words"
+    advice: SamplingAdvice | None = None
 
     def encode_chat(self, messages: Sequence[ChatMessage]) -> tuple[int, ...]:
         return tuple(range(len(messages[0].content.split()) + 4))
@@ -30,13 +43,19 @@ class Codec:
     def pieces(self) -> Pieces:
         raise NotImplementedError
 
+    def opens_thinking(self, prompt: Sequence[int]) -> bool:
+        raise NotImplementedError
 
-def samples(*values: int, booked: int = 0) -> list[Sample]:
-    return [Sample(float(at_s), value + booked, booked) for at_s, value in enumerate(values)]
+
+def samples(*megabytes: int, booked: int = 0, every_s: float = 60.0) -> list[Sample]:
+    return [
+        Sample(at * every_s, (value + booked) * 1_000_000, booked * 1_000_000)
+        for at, value in enumerate(megabytes)
+    ]
 
 
 def test_memory_that_comes_and_goes_is_flat() -> None:
-    one = growth(samples(*[100, 140, 90] * 40), warm_s=30)
+    one = growth(samples(*[100, 140, 90] * 40), warm_s=1800)
     assert (one.share, one.is_flat) == (0, True)
 
 
@@ -53,12 +72,17 @@ def test_what_is_booked_may_grow_for_it_is_bounded_by_its_owner() -> None:
 
 
 def test_what_grows_in_the_warm_up_does_not_count() -> None:
-    assert growth(samples(*range(50), *[100] * 50), warm_s=50).share == 0
+    assert growth(samples(*range(50), *[100] * 50), warm_s=3000).share == 0
+
+
+@pytest.mark.parametrize(("grown", "is_flat"), [(119, True), (121, False)])
+def test_within_minutes_an_allocators_swings_are_borne(grown: int, is_flat: bool) -> None:
+    assert growth(samples(*[100] * 30, *[grown] * 30, every_s=2), warm_s=0).is_flat is is_flat
 
 
 def test_without_a_sample_after_the_warm_up_nothing_can_be_said() -> None:
     with pytest.raises(ValueError, match="no sample after the warm-up of 5 s"):
-        growth(samples(1, 2), warm_s=5)
+        growth(samples(1, 2, every_s=1), warm_s=5)
 
 
 def holding(used_bytes: int, *, parked_bytes: int = 0, num_sessions: int = 0) -> Device:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -14,6 +13,7 @@ import pytest
 from mesh.adapters.openai_upstream import OpenAiUpstream
 from mesh.decision import Privacy
 from mesh.errors import (
+    Concern,
     MeshError,
     UnknownModel,
     UpstreamBroken,
@@ -26,7 +26,6 @@ from mesh.errors import (
 from mesh.ports import Upstream
 from mesh.types import ChatMessage
 from mesh.upstream import (
-    Concern,
     UpstreamCard,
     UpstreamEnd,
     UpstreamFinish,
@@ -38,10 +37,21 @@ from mesh.upstream import (
     UpstreamText,
     UpstreamUsage,
     concern_of,
-    refused,
 )
 from simulator.loop import run
 from simulator.upstream import SimulatedUpstream, UpstreamPace, made_up
+from tests.openai_server import (
+    DONE,
+    HttpServer,
+    Request,
+    delta,
+    ending,
+    plain,
+    stream_head,
+    until,
+    until_quiet,
+    usage,
+)
 
 REPLY = ("Grüß", " Gott", ",", " 世界", " 🌍")
 THOUGHTS = ("Höf", "lich?")
@@ -49,119 +59,6 @@ CARD = UpstreamCard("attic", (UpstreamModel("qwen3:30b", "Qwen3-30B"),), Privacy
 QUESTION = UpstreamQuestion("qwen3:30b", (ChatMessage("user", "Sag etwas Nettes"),), max_tokens=100)
 REFUSALS = {Concern.QUESTION: "422 What", Concern.MODEL: "404 Where", Concern.SERVER: "401 No"}
 QUESTION_BYTES = len(b"Sag etwas Nettes")
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What came to a server."""
-
-    line: str
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def content(self) -> dict[str, object]:
-        content = json.loads(self.body)
-        assert isinstance(content, dict)
-        return content
-
-
-Serve = Callable[[Request, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-class HttpServer:
-    """A server on loopback that reads one request a connection, has a test answer it, and hangs up."""
-
-    def __init__(self, serve: Serve) -> None:
-        self.requests: list[Request] = []
-        self.num_open = 0
-        self.received_bytes = 0
-        """Of bodies."""
-        self._serve = serve
-        self._server: asyncio.Server | None = None
-        self._port = 0
-
-    @property
-    def origin(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._meet, "127.0.0.1", 0)
-        self._port = self._server.sockets[0].getsockname()[1]
-
-    async def stop(self) -> None:
-        if self._server:
-            self._server.close()
-            await self._server.wait_closed()
-            await until_quiet(self)
-
-    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.num_open += 1
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            line, *lines = head.splitlines()
-            headers = {name.lower(): value.strip() for name, _, value in (at.partition(":") for at in lines)}
-            body = await reader.readexactly(int(headers.get("content-length", "0")))
-            request = Request(line, headers, body)
-            self.requests.append(request)
-            self.received_bytes += len(body)
-            await self._serve(request, reader, writer)
-            await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the client hung up
-        finally:
-            writer.close()
-            self.num_open -= 1
-
-
-class Busy(Protocol):
-    """What counts what it is at."""
-
-    num_open: int
-
-
-async def until_quiet(server: Busy) -> None:
-    """Wait until a server is at nothing any more."""
-    await until(lambda: not server.num_open)
-
-
-async def until(holds: Callable[[], object]) -> None:
-    """Give others their turns until something holds."""
-    async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110 - what is waited for happens behind a socket
-            await asyncio.sleep(0)
-
-
-def stream_head() -> bytes:
-    return b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
-
-
-def event(value: object) -> bytes:
-    return f"data: {json.dumps(value)}\n\n".encode()
-
-
-def delta(**fields: str) -> bytes:
-    """One event that adds to an answer."""
-    return event({"choices": [{"index": 0, "delta": fields, "finish_reason": None}]})
-
-
-def ending(reason: str = "stop") -> bytes:
-    return event({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
-
-
-def usage(num_prompt_tokens: int, num_tokens: int) -> bytes:
-    told = {"prompt_tokens": num_prompt_tokens, "completion_tokens": num_tokens}
-    return event({"choices": [], "usage": told})
-
-
-DONE = b"data: [DONE]\n\n"
-
-
-def plain(status: str, body: object, headers: str = "") -> bytes:
-    """A whole response in JSON."""
-    content = json.dumps(body).encode()
-    fixed = f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
-    return f"HTTP/1.1 {status}\r\n{fixed}{headers}\r\n".encode() + content
 
 
 class Remote(Protocol):
@@ -375,7 +272,7 @@ async def test_a_refusal_is_told_and_whoever_refuses_is_reachable(world: World) 
 
 @pytest.mark.parametrize("concern", Concern)
 async def test_a_refusal_says_what_it_concerns(world: World, concern: Concern) -> None:
-    world.remote.refusal = refused("not that", concern)
+    world.remote.refusal = UpstreamRefused("not that", concern)
     with pytest.raises(UpstreamRefused, match="not that") as caught:
         await world.ask()
     assert concern_of(caught.value) is concern

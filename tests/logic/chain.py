@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mesh.logic.relay import Relay, Rewound, Rows
 
@@ -104,13 +104,14 @@ class Stage:
         positions = set(range(rows.start, rows.end))
         self.again |= self.done & positions
         self.done |= positions
-        return Rows(rows.start, rows.num_rows, packed(self.made[rows.start :]), rows.sample, rows.drafts)
+        return replace(rows, data=packed(self.made[rows.start :]))
 
     def draw(self, rows: Rows) -> Drawn:
         """What follows the last row that is sure, and each guess behind it that is right."""
-        position = rows.end - len(rows.drafts)
+        drafts = rows.drafts if rows.verified_to is None else rows.drafts[1:]
+        position = rows.end - len(drafts)
         tokens: list[int] = []
-        for draft in (*rows.drafts, None):
+        for draft in (*drafts, None):
             tokens.append(token_after(self.made[position + len(tokens) - 1]))
             if tokens[-1] != draft:
                 break
@@ -127,9 +128,16 @@ class Chain:
         num_positions: int,
         max_rows: int,
         guess: Callable[[list[int]], tuple[int, ...]] = lambda _: (),
+        ahead: int = 0,
     ) -> None:
-        """`guess` returns what may follow some tokens; its drafts go along with the newest of these."""
+        """`guess` returns what may follow some tokens; its drafts go along with the newest of these.
+
+        So many frames with what may follow that go ahead.
+        """
         self.guess = guess
+        self.num_ahead = ahead
+        self.sent: list[tuple[int, ...]] = []
+        """Guessed tokens that are under way, by frame."""
         self.ids = list(prompt)
         self.num_prompt = len(prompt)
         self.num_positions = max(num_positions, len(prompt))
@@ -156,6 +164,7 @@ class Chain:
         if position < self.opened_at:
             return
         self.ids[position:] = [token]
+        self.sent = []
         self.num_prompt = position + 1
         self.num_positions = max(self.num_positions, len(self.ids))
         for stage in self.stages:
@@ -185,6 +194,7 @@ class Chain:
 
     def open_anew(self) -> None:
         self.epoch += 1
+        self.sent = []
         self.fed_from, self.opened_at = None, len(self.ids)
         self.down[0].append((self.epoch, Opening(len(self.ids))))
 
@@ -196,6 +206,7 @@ class Chain:
     def take_over(self, num_unknown: int) -> None:
         """Another gateway goes on, whose client has not heard the newest tokens."""
         self.ids = self.ids[: max(self.num_prompt, len(self.ids) - num_unknown)]
+        self.sent = []
         self.tokens.clear()
         self.down[0].clear()
         self.up[0].clear()
@@ -235,12 +246,32 @@ class Chain:
     def _hear(self, drawn: Drawn) -> None:
         if drawn.position != len(self.ids) or len(self.ids) >= self.num_positions:
             return
-        self.ids.extend((drawn.token, *drawn.more)[: self.num_positions - len(self.ids)])
+        tokens = (drawn.token, *drawn.more)
+        self.ids.extend(tokens[: self.num_positions - len(self.ids)])
+        expected = [token for sent in self.sent[:1] for token in sent] + [s[0] for s in self.sent[1:2]]
+        if len(self.sent) > 1 and list(tokens) == expected:
+            self.sent = [self.sent[1][1:], *self.sent[2:]]
+            self._go_ahead()
+            return
+        self.sent = []
         newest = len(self.ids) - 1
         if self.fed_from is not None and newest >= self.fed_from:
-            drafts = self.guess(self.ids)
-            ids = [self.ids[-1], *drafts]
-            self.down[0].append((self.epoch, Rows(newest, len(ids), packed(ids), sample=True, drafts=drafts)))
+            self.sent = [self.guess(self.ids)]
+            ids = [self.ids[-1], *self.sent[0]]
+            made = Rows(newest, len(ids), packed(ids), sample=True, drafts=self.sent[0])
+            self.down[0].append((self.epoch, made))
+            self._go_ahead()
+
+    def _go_ahead(self) -> None:
+        """Send what may follow all that is under way."""
+        while len(self.sent) <= self.num_ahead:
+            pending = [*self.ids, *(token for sent in self.sent for token in sent)]
+            if not (drafts := self.guess(pending)):
+                return
+            start, known = len(pending), len(self.ids)
+            made = Rows(start, len(drafts), packed(list(drafts)), True, drafts, verified_to=known)
+            self.down[0].append((self.epoch, made))
+            self.sent.append(drafts)
 
     def _arrives(self, stage: Stage, epoch: int, said: Said) -> None:
         if isinstance(said, Opening):
@@ -248,7 +279,7 @@ class Chain:
             self._say(stage, self._reopened(stage, said.known))
             self._tell_tokens(stage, said.known)
             self._pass_on(stage, [said])
-        elif isinstance(said, Rows) and epoch == stage.epoch and stage.relay.takes(said.start):
+        elif isinstance(said, Rows) and epoch == stage.epoch and self._takes(stage, said):
             if said.start > len(stage.made) and epoch < self.epoch:
                 return  # the frame before it was lost, and the gateway has opened the route anew for it
             stage.drawn = {at: token for at, token in stage.drawn.items() if at <= said.start}
@@ -261,6 +292,12 @@ class Chain:
             if made.sample:
                 stage.drawn.update(enumerate((drawn.token, *drawn.more), drawn.position))
                 self.tokens.append((stage.epoch, drawn))
+
+    def _takes(self, stage: Stage, rows: Rows) -> bool:
+        is_ahead, is_last = rows.verified_to is not None, stage.index + 1 == len(self.stages)
+        if not stage.relay.takes(rows.start, is_ahead=is_ahead):
+            return False
+        return not (is_ahead and is_last) or stage.drawn.get(rows.start) == rows.drafts[0]
 
     def _reopened(self, stage: Stage, known: int) -> Rewound:
         rewound = stage.relay.reopen(known)

@@ -18,8 +18,11 @@ from mesh.types import (
     Precision,
     Recovery,
     Sampling,
+    SamplingField,
     SessionId,
+    Settled,
     Summary,
+    Thinking,
 )
 from simulator.library import TINY
 
@@ -119,6 +122,56 @@ def test_what_is_left_of_the_time_shrinks_until_there_is_none() -> None:
     assert account.asks("phone", 4.0).deadline_s == 6.0
     with pytest.raises(DeadlineExceeded, match="not ready within 10 s"):
         account.asks("car", 10.0)
+
+
+SETTLED = Settled(Sampling(temperature=0.6, seed=3), has_empty_system=True, thinking=Thinking.BEGUN)
+
+
+def test_what_the_first_gateway_has_settled_is_said_to_all_that_follow() -> None:
+    request = replace(REQUEST, left_open=(SamplingField.TEMPERATURE,))
+    account = Account(request, 0.0)
+    assert account.asks("tv", 0.0) is request
+    account.take(replace(routed(), settled=SETTLED), 0.5)
+    for gateway in ("phone", "car"):
+        account.lost("tv", 1.25)
+        asked = account.asks(gateway, 1.25)
+        assert asked.messages == (ChatMessage("system", ""), ChatMessage("user", "?"))
+        assert (asked.sampling, asked.left_open) == (SETTLED.sampling, ())
+        assert asked.started is not None
+        assert asked.started.thinking is Thinking.BEGUN
+        account.take(routed(1), 1.5)  # it took all as it stands
+
+
+def test_a_request_that_nobody_has_begun_is_settled_by_the_next() -> None:
+    request = replace(REQUEST, left_open=(SamplingField.TEMPERATURE,))
+    account = Account(request, 0.0)
+    account.asks("tv", 0.0)
+    account.take(replace(routed(), settled=SETTLED), 0.5)
+    account.take(Decided(1, DECISION), 1.0)  # that way has failed before its first word
+    account.lost("tv", 1.0)
+    asked = account.asks("phone", 1.0)
+    assert (asked.started, asked.messages, asked.left_open) == (None, request.messages, request.left_open)
+    account.take(routed(), 1.5)
+    account.lost("phone", 2.0)
+    assert account.asks("car", 2.0).sampling == request.sampling, "nothing is left of the first one's word"
+
+
+def test_a_gateway_that_settles_nothing_leaves_the_request_as_it_is() -> None:
+    account = Account(replace(REQUEST, left_open=(SamplingField.TEMPERATURE,)), 0.0)
+    account.take(routed(), 0.5)
+    account.lost("tv", 1.0)
+    asked = account.asks("phone", 1.0)
+    assert (asked.messages, asked.sampling, asked.left_open) == (REQUEST.messages, REQUEST.sampling, ())
+    assert asked.started is not None
+    assert asked.started.thinking is Thinking.NONE
+
+
+def test_reasoning_is_kept_over_losses() -> None:
+    account = begun(Piece(1, "", (1,), "so"))
+    account.lost("tv", 1.25)
+    account.asks("phone", 1.25)
+    account.take(Piece(1, "Tokyo", (2,), " on"), 2.0)
+    assert account.reasoning == "so on"
 
 
 def test_tokens_without_a_session_cannot_be_gone_on_with() -> None:

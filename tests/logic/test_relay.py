@@ -218,10 +218,11 @@ def check(
     *,
     is_once: bool = True,
     guess: Callable[[list[int]], tuple[int, ...]] = lambda _: (),
+    ahead: int = 0,
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(relay_module, "MAX_FRAME_POSITIONS", 4)
-        chain = Chain(num_stages, prompt, num_positions, max_rows=4, guess=guess)
+        chain = Chain(num_stages, prompt, num_positions, max_rows=4, guess=guess, ahead=ahead)
         for step in steps:
             do(chain, step)
         chain.deliver_all()
@@ -314,12 +315,23 @@ _GUESSES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=1,
 
 
 @settings(max_examples=150, deadline=None)
-@given(**_CHAINS, steps=st.lists(st.one_of(_STEPS, _TAKE_OVER), max_size=25), plan=_GUESSES)
-@example(num_stages=2, prompt=[1], num_positions=6, steps=_ANOTHER_GATEWAY, plan=[(0, 1)])
+@given(
+    **_CHAINS,
+    steps=st.lists(st.one_of(_STEPS, _TAKE_OVER), max_size=25),
+    plan=_GUESSES,
+    ahead=st.integers(0, 3),
+)
+@example(num_stages=2, prompt=[1], num_positions=6, steps=_ANOTHER_GATEWAY, plan=[(0, 1)], ahead=0)
 def test_guesses_right_and_wrong_change_no_token_whatever_is_lost_when(
-    num_stages: int, prompt: list[int], num_positions: int, steps: list[Step], plan: list[tuple[int, int]]
+    num_stages: int,
+    prompt: list[int],
+    num_positions: int,
+    steps: list[Step],
+    plan: list[tuple[int, int]],
+    ahead: int,
 ) -> None:
-    check(num_stages, prompt, num_positions, steps, is_once=False, guess=guesses(num_stages, plan))
+    guess = guesses(num_stages, plan)
+    check(num_stages, prompt, num_positions, steps, is_once=False, guess=guess, ahead=ahead)
 
 
 def test_rows_of_guesses_of_which_nobody_has_said_that_they_are_right_are_given_up_with_the_route() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
 from mesh.config import MAX_FRAME_POSITIONS
 from mesh.errors import BadSetting, ContextExceeded
-from mesh.logic.drafting import Guess
+from mesh.logic.drafting import Guess, Kind, Told
 from mesh.logic.session import (
     EPOCHS_A_GATEWAY,
     Session,
@@ -17,9 +17,25 @@ from mesh.logic.session import (
     needed_context,
     planned_context,
 )
-from mesh.logic.speculation import Speculation
+from mesh.logic.speculation import STAGE, Speculation
 from mesh.messages import Frame, Token
-from mesh.types import FinishReason, SessionId, TokenIds
+from mesh.types import (
+    Address,
+    DeviceClass,
+    Drafted,
+    FinishReason,
+    Guesses,
+    NodeId,
+    NodeRecord,
+    Plan,
+    PlannedStage,
+    Precision,
+    ProtocolVersion,
+    SessionId,
+    Span,
+    TokenIds,
+)
+from tests.shapes import SMOLLM2
 
 OURS = SessionId("0123456789abcdef")
 STOP = 2
@@ -55,14 +71,14 @@ def test_a_prompt_goes_in_frames_of_which_only_the_last_asks(num_prompt: int, si
 
 def test_each_token_asks_for_the_next_until_the_length_is_reached() -> None:
     session = a_session(num_prompt=5, max_tokens=3)
-    first, second, third = (session.accept(token(position, position)) for position in (5, 6, 7))
-    assert first is not None
-    assert second is not None
-    assert third is not None
-    assert first.frame == Frame(OURS, 0, 0, 5, TokenIds((5,)), sample=True)
-    assert second.frame == Frame(OURS, 0, 0, 6, TokenIds((6,)), sample=True)
-    assert (first.reason, first.text) == (None, (5,))
-    assert (third.frame, third.reason, third.text) == (None, FinishReason.LENGTH, (7,))
+    for position in (5, 6):
+        accepted = session.accept(token(position, position))
+        assert accepted is not None
+        assert (accepted.reason, accepted.text) == (None, (position,))
+        assert session.ask() == (Frame(OURS, 0, 0, position, TokenIds((position,)), sample=True),)
+    last = session.accept(token(7, 7))
+    assert last is not None
+    assert (session.ask(), last.reason, last.text) == ((), FinishReason.LENGTH, (7,))
     assert session.tokens == (5, 6, 7)
 
 
@@ -73,14 +89,15 @@ def test_a_stop_token_ends_the_answer_and_is_no_part_of_it(before: int) -> None:
         assert session.accept(token(5 + index)) is not None
     last = session.accept(token(5 + before, STOP))
     assert last is not None
-    assert (last.frame, last.reason, last.text) == (None, FinishReason.STOP, ())
+    assert (session.ask(), last.reason, last.text) == ((), FinishReason.STOP, ())
     assert session.tokens == (7,) * before
 
 
 def test_an_answer_of_one_token_ends_with_it() -> None:
-    accepted = a_session(max_tokens=1).accept(token(5))
+    session = a_session(max_tokens=1)
+    accepted = session.accept(token(5))
     assert accepted is not None
-    assert (accepted.frame, accepted.reason) == (None, FinishReason.LENGTH)
+    assert (session.ask(), accepted.reason) == ((), FinishReason.LENGTH)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +176,7 @@ def test_a_gateway_that_goes_on_begins_above_every_epoch_of_the_one_before(epoch
     assert session.accept(replace(token(7), epoch=epoch)) is None
     accepted = session.accept(replace(token(7), epoch=session.epoch))
     assert accepted is not None
-    assert (accepted.frame, accepted.reason) == (None, FinishReason.LENGTH)
+    assert (session.ask(), accepted.reason) == ((), FinishReason.LENGTH)
 
 
 def test_an_answer_is_full_with_its_last_token_and_not_before() -> None:
@@ -240,32 +257,59 @@ class Echo:
     def came(self, tokens: Sequence[int]) -> None:
         self.heard.extend(tokens)
 
-    def guess(self, most: int) -> Guess:
-        return Guess(tuple(self.heard[-2:])[:most])
+    def guess(self, most: int, pending: Sequence[int] = ()) -> Guess:
+        tokens = (tuple((*self.heard, *pending)[-2:]) * 9)[:most]
+        return Guess(tokens, (Kind("echo", 0, 0.5),) * len(tokens))
 
 
-def a_guessing_session(max_tokens: int = 9, depth: int = 2) -> tuple[Session, Echo]:
+def a_guessing_session(max_tokens: int = 9, depth: int = 2, num_ahead: int = 0) -> tuple[Session, Echo]:
     echo = Echo()
     prompt = tuple(range(100, 105))
-    return Session(OURS, prompt, max_tokens, frozenset({STOP}), Speculation(echo, depth)), echo
+    speculation = Speculation([echo], depth, num_ahead)
+    return Session(OURS, prompt, max_tokens, frozenset({STOP}), speculation), echo
+
+
+def route(*versions: ProtocolVersion) -> Plan:
+    """A route of stages on nodes of these versions."""
+    count = len(versions)
+    nodes = (
+        NodeRecord(NodeId("1" * 32), "tv", DeviceClass.TV, Address("127.0.0.1", 1), "home", version, 1)
+        for version in versions
+    )
+    stages = (PlannedStage(node, Span(at, at + 1), 1, 1) for at, node in enumerate(nodes))
+    return Plan(SMOLLM2.ref, Precision.INT4, 64 * count, tuple(stages))
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What tokens led to."""
+
+    text: tuple[int, ...]
+    reason: FinishReason | None
+    frames: tuple[Frame, ...]
+
+
+def heard(session: Session, token: Token) -> Heard:
+    """Have tokens accepted, and the next asked for."""
+    accepted = session.accept(token)
+    assert accepted is not None
+    return Heard(accepted.text, accepted.reason, session.ask())
 
 
 def test_guesses_go_along_with_the_newest_token() -> None:
     session, echo = a_guessing_session()
-    accepted = session.accept(token(5, 7))
-    assert accepted is not None
-    assert accepted.frame == Frame(OURS, 0, 0, 5, TokenIds((7, 104, 7)), sample=True, drafts=(104, 7))
+    accepted = heard(session, token(5, 7))
+    assert accepted.frames == (Frame(OURS, 0, 0, 5, TokenIds((7, 104, 7)), sample=True, drafts=(104, 7)),)
     assert echo.heard == [100, 101, 102, 103, 104, 7]
 
 
 def test_all_that_was_guessed_right_is_taken_and_the_next_frame_starts_behind_it() -> None:
     session, echo = a_guessing_session()
-    session.accept(token(5, 7))
-    accepted = session.accept(Token(OURS, 0, 6, 104, (7, 8)))
-    assert accepted is not None
+    heard(session, token(5, 7))
+    accepted = heard(session, Token(OURS, 0, 6, 104, (7, 8)))
     assert accepted.text == (104, 7, 8)
     assert session.tokens == (7, 104, 7, 8)
-    assert accepted.frame == Frame(OURS, 0, 0, 8, TokenIds((8, 7, 8)), sample=True, drafts=(7, 8))
+    assert accepted.frames == (Frame(OURS, 0, 0, 8, TokenIds((8, 7, 8)), sample=True, drafts=(7, 8)),)
     assert echo.heard[-4:] == [7, 104, 7, 8]
     assert session.accept(token(7, 7)) is None  # what came is not waited for any more
 
@@ -282,38 +326,32 @@ def test_what_comes_behind_the_end_is_dropped(
     tokens: tuple[int, ...], text: tuple[int, ...], reason: FinishReason
 ) -> None:
     session, _ = a_guessing_session(max_tokens=3)
-    session.accept(token(5, 7))
-    accepted = session.accept(Token(OURS, 0, 6, tokens[0], tokens[1:]))
-    assert accepted is not None
-    assert (accepted.text, accepted.reason, accepted.frame) == (text, reason, None)
+    heard(session, token(5, 7))
+    accepted = heard(session, Token(OURS, 0, 6, tokens[0], tokens[1:]))
+    assert (accepted.text, accepted.reason, accepted.frames) == (text, reason, ())
     assert session.tokens == (7, *text)
 
 
 def test_no_more_is_guessed_than_the_answer_may_have() -> None:
     session, _ = a_guessing_session(max_tokens=3)
-    accepted = session.accept(token(5, 7))
-    assert accepted is not None
-    assert accepted.frame is not None
-    assert accepted.frame.drafts == (104,)  # with what is drawn behind it the answer has three
-    accepted = session.accept(token(6, 8))
-    assert accepted is not None
-    assert accepted.frame is not None
-    assert accepted.frame.drafts == ()
+    accepted = heard(session, token(5, 7))
+    assert accepted.frames[0].drafts == (104,)  # with what is drawn behind it the answer has three
+    accepted = heard(session, token(6, 8))
+    assert accepted.frames[0].drafts == ()
 
 
 def test_nothing_is_guessed_on_a_route_that_does_not_understand_it() -> None:
     session, _ = a_guessing_session()
-    session.may_guess = False
-    accepted = session.accept(token(5, 7))
-    assert accepted is not None
-    assert accepted.frame == Frame(OURS, 0, 0, 5, TokenIds((7,)), sample=True)
+    session.take_route(route(ProtocolVersion(1, 0)))
+    accepted = heard(session, token(5, 7))
+    assert accepted.frames == (Frame(OURS, 0, 0, 5, TokenIds((7,)), sample=True),)
 
 
 def test_others_begin_only_with_what_the_stages_have_for_sure() -> None:
     session, _ = a_guessing_session(max_tokens=4)
     assert session.reusable == session.history
-    session.accept(token(5, 7))
-    session.accept(Token(OURS, 0, 6, 104, (8,)))  # the row of position 7 is of a 7 that was guessed wrong
+    heard(session, token(5, 7))
+    heard(session, Token(OURS, 0, 6, 104, (8,)))  # the row of position 7 is of a 7 that was guessed wrong
     assert session.reusable == (*range(100, 105), 7, 104)
     plain = a_session()
     plain.accept(token(5, 7))
@@ -322,13 +360,78 @@ def test_others_begin_only_with_what_the_stages_have_for_sure() -> None:
 
 def test_another_route_asks_for_the_token_without_the_guesses_of_the_last() -> None:
     session, _ = a_guessing_session()
-    session.accept(token(5, 7))
+    heard(session, token(5, 7))
     session.reopened()
     assert session.epoch == 1
     (frame,) = session.frames_from(3)
     assert (frame.payload, frame.drafts, frame.sample) == (TokenIds((103, 104, 7)), (), True)
-    accepted = session.accept(Token(OURS, 1, 6, 104))
-    assert accepted is not None
+    heard(session, Token(OURS, 1, 6, 104))
     guesses = session.guesses
     assert guesses is not None
     assert (guesses.num_drafted, guesses.num_traversals) == (0, 2)
+
+
+def starts(frames: Sequence[Frame]) -> list[tuple[int, tuple[int, ...], int | None]]:
+    """Where frames start, what is guessed in them, and what was verified before those that go ahead."""
+    return [(frame.start, frame.drafts, frame.verified_to) for frame in frames]
+
+
+def test_what_may_follow_goes_ahead_in_frames_of_its_own() -> None:
+    session, _ = a_guessing_session(max_tokens=20, depth=1, num_ahead=2)
+    accepted = heard(session, token(5, 7))
+    assert starts(accepted.frames) == [(5, (104,), None), (7, (7, 104), 6), (9, (7, 104), 6)]
+    assert [frame.payload for frame in accepted.frames] == [
+        TokenIds((7, 104)),
+        TokenIds((7, 104)),
+        TokenIds((7, 104)),
+    ]
+
+
+def test_while_all_is_right_only_another_one_goes_ahead() -> None:
+    session, _ = a_guessing_session(max_tokens=20, depth=1, num_ahead=2)
+    heard(session, token(5, 7))
+    accepted = heard(session, Token(OURS, 0, 6, 104, (7,)))
+    assert (accepted.text, starts(accepted.frames)) == ((104, 7), [(11, (7, 104), 8)])
+    accepted = heard(session, Token(OURS, 0, 8, 104, (7,)))
+    assert starts(accepted.frames) == [(13, (7, 104), 10)]
+    assert session.guesses == Guesses(2, (Drafted("echo", 4, 4),))
+
+
+@pytest.mark.parametrize("more", [(), (8,)])
+def test_a_wrong_guess_makes_void_what_went_ahead_of_it(more: tuple[int, ...]) -> None:
+    session, _ = a_guessing_session(max_tokens=20, depth=1, num_ahead=2)
+    heard(session, token(5, 7))
+    first = 104 if more else 8
+    accepted = heard(session, Token(OURS, 0, 6, first, more))
+    assert accepted.frames[0].start == session.position - 1
+    assert accepted.frames[0].verified_to is None
+    assert accepted.frames[1].start == session.position + 1
+    assert session.guesses == Guesses(2, (Drafted("echo", 5, int(bool(more))),))
+
+
+def test_no_more_goes_ahead_than_the_answer_may_have() -> None:
+    session, _ = a_guessing_session(max_tokens=5, depth=1, num_ahead=3)
+    accepted = heard(session, token(5, 7))
+    assert starts(accepted.frames) == [(5, (104,), None), (7, (7, 104), 6)]
+    accepted = heard(session, Token(OURS, 0, 6, 104, (7,)))
+    assert accepted.frames == ()
+    accepted = heard(session, Token(OURS, 0, 8, 104, (9,)))
+    assert (accepted.reason, session.tokens) == (FinishReason.LENGTH, (7, 104, 7, 104, 9))
+
+
+def test_what_went_ahead_by_the_last_route_is_void() -> None:
+    session, _ = a_guessing_session(max_tokens=20, depth=1, num_ahead=2)
+    heard(session, token(5, 7))
+    session.reopened()
+    accepted = heard(session, Token(OURS, 1, 6, 104))
+    assert starts(accepted.frames)[0] == (6, (7,), None)
+
+
+def test_a_stage_that_guesses_is_told_the_tokens_and_what_it_guessed_goes_along() -> None:
+    prompt = tuple(range(100, 105))
+    session = Session(OURS, prompt, 9, frozenset({STOP}), Speculation([Told(STAGE)], 2))
+    asked = session.frames_from(0, 3)
+    assert [(frame.tokens, frame.num_wanted) for frame in asked] == [(prompt[:3], 0), (prompt[3:], 2)]
+    accepted = heard(session, Token(OURS, 0, 5, 7, (), (8, 9)))
+    (frame,) = accepted.frames
+    assert (frame.drafts, frame.tokens, frame.num_wanted) == ((8, 9), (7, 8, 9), 2)

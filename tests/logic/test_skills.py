@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from mesh.card import Benchmark, ModelCard, Score, Skill, SkillWeight
 from mesh.errors import UnknownSkill
-from mesh.logic.skills import AUTO, Candidate, Choice, Verdict, Wish, choose
+from mesh.logic.skills import Choice, Model, Verdict, choose
 from mesh.store.cards import shipped_cards
 
-MATH = Wish(AUTO, "math")
+MATH = "math"
 Scores = dict[Benchmark, float]
 M500, AIME, GSM8K = Benchmark.MATH_500, Benchmark.AIME24, Benchmark.GSM8K
 HUMANEVAL = Benchmark.HUMANEVAL
@@ -26,14 +26,13 @@ def model(
     billions: int = 1,
     skill: Skill = Skill.MATH,
     languages: tuple[str, ...] = (),
-    can_answer: bool = True,
-) -> Candidate:
+) -> Model:
     published = tuple(
         Score(benchmark, percent, "https://a.b") for benchmark, percent in (scores or {}).items()
     )
     skills = (SkillWeight(skill, weight),)
     card = ModelCard(name, "F", billions * 10**9, 8, "MIT", "https://a.b", skills, (), languages, published)
-    return Candidate(name, card, can_answer)
+    return Model(name, card)
 
 
 def names(choice: Choice) -> list[str]:
@@ -65,12 +64,9 @@ def names(choice: Choice) -> list[str]:
         (model("a"), model("b"), "equal to 'b', and before it by name"),
     ],
 )
-def test_the_better_of_two_is_first_and_says_by_what(
-    better: Candidate, worse: Candidate, reason: str
-) -> None:
+def test_the_better_of_two_is_first_and_says_by_what(better: Model, worse: Model, reason: str) -> None:
     for order in permutations([better, worse]):
         choice = choose(order, MATH)
-        assert choice.best == better.name
         assert choice.fitting[0] == Verdict(better.name, reason)
         assert names(choice)[1:] == [worse.name]
 
@@ -89,26 +85,24 @@ def test_in_a_circle_the_order_is_that_of_wins_then_weights() -> None:
 
 
 @pytest.mark.parametrize(
-    ("candidate", "wish", "reason"),
+    ("one", "skill", "language", "reason"),
     [
-        (model("a", skill=Skill.CHAT), MATH, "it lacks math"),
-        (model("a", skill=Skill.MATH), Wish(), "it lacks chat"),
-        (Candidate("a", None), MATH, "it has no card, so it counts for chat only"),
-        (model("a", can_answer=False), MATH, "it cannot answer now"),
-        (model("a", languages=("en",)), Wish(AUTO, "math", "de"), "it does not speak 'de'"),
-        (model("a"), Wish(None, "math", "de"), "its languages are not known, so it may not speak 'de'"),
-        (Candidate("a", None), Wish(language="de"), "its languages are not known, so it may not speak 'de'"),
-        (model("a", skill=Skill.CHAT, can_answer=False), MATH, "it lacks math"),
+        (model("a", skill=Skill.CHAT), MATH, None, "it lacks math"),
+        (model("a", skill=Skill.MATH), None, None, "it lacks chat"),
+        (Model("a", None), MATH, None, "it has no card, so it counts for chat only"),
+        (model("a", languages=("en",)), MATH, "de", "it does not speak 'de'"),
+        (model("a"), MATH, "de", "its languages are not known, so it may not speak 'de'"),
+        (Model("a", None), None, "de", "its languages are not known, so it may not speak 'de'"),
     ],
 )
-def test_who_is_passed_over_says_why(candidate: Candidate, wish: Wish, reason: str) -> None:
-    choice = choose([candidate], wish)
-    assert choice == Choice((), (Verdict("a", reason),))
-    assert choice.best is None
+def test_who_is_passed_over_says_why(
+    one: Model, skill: str | None, language: str | None, reason: str
+) -> None:
+    assert choose([one], skill, language) == Choice((), (Verdict("a", reason),))
 
 
 def test_without_a_card_a_model_can_chat_behind_those_that_have_one() -> None:
-    choice = choose([Candidate("a", None), model("b", 0.01, skill=Skill.CHAT)], Wish())
+    choice = choose([Model("a", None), model("b", 0.01, skill=Skill.CHAT)], None)
     assert names(choice) == ["b", "a"]
     assert choice.fitting[1].reason == "weight for chat 0"
 
@@ -128,60 +122,47 @@ def test_without_a_card_a_model_can_chat_behind_those_that_have_one() -> None:
 def test_a_language_is_met_by_itself_its_varieties_and_what_it_is_a_variety_of(
     own: str, wanted: str, fits: bool
 ) -> None:
-    choice = choose([model("a", languages=("xx", own))], Wish(AUTO, "math", wanted))
-    assert (choice.best == "a") is fits
-
-
-@pytest.mark.parametrize("skill", [None, "math", "code"])
-@pytest.mark.parametrize("name", ["weak", "away", "bare"])
-def test_a_name_always_wins(name: str, skill: str | None) -> None:
-    present = [model("strong", 1), model("weak", 0.1, can_answer=False), Candidate("bare", None)]
-    choice = choose(present, Wish(name, skill, "de"))
-    assert choice.fitting == (Verdict(name, "asked for by name"),)
-    others = sorted({"strong", "weak", "bare"} - {name})
-    assert choice.passed_over == tuple(Verdict(other, f"'{name}' was asked for by name") for other in others)
+    choice = choose([model("a", languages=("xx", own))], MATH, wanted)
+    assert names(choice) == (["a"] if fits else [])
 
 
 @pytest.mark.parametrize("word", ["maths", "Math", ""])
-@pytest.mark.parametrize("name", [None, AUTO, "a"])
-def test_an_unknown_skill_is_refused_with_those_that_there_are(name: str | None, word: str) -> None:
+def test_an_unknown_skill_is_refused_with_those_that_there_are(word: str) -> None:
     known = "skills are chat, math, code, reasoning, translation, summary$"
     with pytest.raises(UnknownSkill, match=f"^no skill is called '{word}'; {known}"):
-        choose([], Wish(name, word))
+        choose([], word)
 
 
-CANDIDATES = st.lists(
+MODELS = st.lists(
     st.builds(
         model,
         name=st.sampled_from("abcdef"),
         weight=st.sampled_from([0.2, 0.4]),
         scores=st.dictionaries(st.sampled_from([M500, AIME, GSM8K]), st.sampled_from([10.0, 20.0])),
         skill=st.sampled_from([Skill.MATH, Skill.CODE]),
-        can_answer=st.booleans(),
     ),
-    unique_by=lambda candidate: candidate.name,
+    unique_by=lambda one: one.name,
 )
 
 
 @settings(max_examples=20)
-@given(CANDIDATES.flatmap(lambda candidates: st.tuples(st.just(candidates), st.permutations(candidates))))
+@given(MODELS.flatmap(lambda models: st.tuples(st.just(models), st.permutations(models))))
 def test_everyone_is_judged_once_whatever_the_order_of_asking(
-    orders: tuple[list[Candidate], list[Candidate]],
+    orders: tuple[list[Model], list[Model]],
 ) -> None:
-    candidates, shuffled = orders
-    choice = choose(candidates, MATH)
+    models, shuffled = orders
+    choice = choose(models, MATH)
     judged = [verdict.name for verdict in (*choice.fitting, *choice.passed_over)]
-    assert sorted(judged) == sorted(candidate.name for candidate in candidates)
+    assert sorted(judged) == sorted(one.name for one in models)
     assert choose(shuffled, MATH) == choice
 
 
 @pytest.mark.parametrize("skill", Skill)
 def test_the_shipped_cards_stand_in_one_order_without_a_circle(skill: Skill) -> None:
-    present = [Candidate(card.name, card) for card in shipped_cards()]
-    wish = Wish(AUTO, skill.value)
-    position = {name: at for at, name in enumerate(names(choose(present, wish)))}
+    present = [Model(card.name, card) for card in shipped_cards()]
+    position = {name: at for at, name in enumerate(names(choose(present, skill)))}
     for one, other in combinations([each for each in present if each.name in position], 2):
-        assert names(choose([one, other], wish)) == sorted([one.name, other.name], key=position.__getitem__)
+        assert names(choose([one, other], skill)) == sorted([one.name, other.name], key=position.__getitem__)
 
 
 @pytest.mark.parametrize(
@@ -190,5 +171,5 @@ def test_the_shipped_cards_stand_in_one_order_without_a_circle(skill: Skill) -> 
 )
 def test_of_small_and_large_shipped_models_the_published_best_is_taken(skill: str | None, best: str) -> None:
     home = ("smollm2:135m", "llama3.2:1b", "mimo:7b-rl", "qwen3:4b", "qwen2.5:7b")
-    present = [Candidate(card.name, card) for card in shipped_cards() if card.name in home]
-    assert choose(present, Wish(skill=skill)).best == best
+    present = [Model(card.name, card) for card in shipped_cards() if card.name in home]
+    assert names(choose(present, skill))[0] == best

@@ -10,7 +10,7 @@ import pytest
 
 from mesh.errors import ModelCorrupt, ModelError, UnsupportedModel
 from mesh.model.text import ModelTextCodec
-from mesh.types import ChatMessage
+from mesh.types import ChatMessage, SamplingAdvice
 from tests.model.tiny_folder import tokenizer_json, write_folder
 from tests.model.tokenizer_metadata import CONTROL, IM_END, IM_START, tiny_metadata
 
@@ -44,6 +44,47 @@ def test_the_ends_are_those_that_the_folder_names(tmp_path: Path) -> None:
     assert codec.stop_ids == {IM_END, IM_START, IM_START - 1}
     (tmp_path / "generation_config.json").unlink()
     assert _codec(tmp_path).stop_ids == {IM_END, IM_START - 1}
+
+
+@pytest.mark.parametrize(("named", "listed"), [("<|im_end|>", [151643, 151645]), ("<|endoftext|>", 151645)])
+def test_a_folder_of_mimo_ends_at_both_of_its_ends(
+    tmp_path: Path, named: str, listed: int | list[int]
+) -> None:
+    content = json.dumps(tokenizer_json())
+    for text, token in ((CONTROL[0], 151643), (CONTROL[1], 151644), (CONTROL[2], 151645)):
+        content = content.replace(f'"id": {IM_START - 1 + CONTROL.index(text)},', f'"id": {token},')
+        content = content.replace(f'"{text}": {IM_START - 1 + CONTROL.index(text)}', f'"{text}": {token}')
+    (write_folder(tmp_path) / "tokenizer.json").write_text(content)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": named}))
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": listed}))
+    assert _codec(tmp_path).stop_ids == {151643, 151645}
+
+
+@pytest.mark.parametrize(
+    ("config", "advice"),
+    [
+        ({"temperature": 0.6, "top_p": 0.95}, SamplingAdvice(temperature=0.6, top_p=0.95)),
+        ({"do_sample": True, "temperature": 1, "top_k": 20}, SamplingAdvice(temperature=1.0, top_k=20)),
+        ({"do_sample": True, "min_p": 0.05, "seed": 3}, SamplingAdvice(min_p=0.05)),
+        ({"do_sample": False, "temperature": 0.6}, None),
+        ({"do_sample": True}, None),
+        ({"temperature": None}, None),
+        ({"temperature": "hot", "top_p": 0.9}, SamplingAdvice(top_p=0.9)),
+        ({"temperature": -1.0, "top_p": 2, "top_k": 0, "min_p": True}, None),
+        ({}, None),
+    ],
+)
+def test_a_folder_may_recommend_how_tokens_are_drawn(
+    tmp_path: Path, config: dict[str, object], advice: SamplingAdvice | None
+) -> None:
+    write_folder(tmp_path)
+    (tmp_path / "generation_config.json").write_text(json.dumps(config))
+    assert _codec(tmp_path).advice == advice
+
+
+def test_a_folder_without_generation_config_recommends_nothing(tmp_path: Path) -> None:
+    (write_folder(tmp_path) / "generation_config.json").unlink()
+    assert _codec(tmp_path).advice is None
 
 
 @pytest.mark.parametrize("where", ["beside", "in the settings", "among others"])

@@ -35,7 +35,7 @@ def rows_of(path: Path, count: int) -> torch.Tensor:
 def spoil(stage: Stage, index: int) -> None:
     """Make a layer's numbers outgrow bf16, with weights that are numbers."""
     with torch.inference_mode():
-        stage._weights.layers[index].feed_forward_norm.weight.fill_(3e38)
+        stage.weights.layers[index].feed_forward_norm.weight.fill_(3e38)
 
 
 @FORMS

@@ -147,7 +147,7 @@ def test_all_that_a_stage_holds_and_makes_is_on_its_device(
         left.append(hidden)
         return torch.zeros(hidden.shape)
 
-    monkeypatch.setattr(stage, "_left", leave)
+    monkeypatch.setattr(stage, "left", leave)
     runs = [Run(IDS[:count], 0, stage.new_cache(600)) for count in (1, 300)]
     for run in runs:
         stage.begin(run)

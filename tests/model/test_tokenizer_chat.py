@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh.errors import BadRequest, ModelCorrupt
+from mesh.logic.settling import prompted
 from mesh.model.gguf import GgufFile
 from mesh.model.text import ModelTextCodec
+from mesh.model.vocabulary import TokenKind, Vocabulary
 from mesh.ports import TextCodec
-from mesh.types import ChatMessage
+from mesh.store.cards import shipped_card
+from mesh.types import THINK, THINK_END, ChatMessage
 from tests.model.tokenizer_metadata import CONTROL, IM_END, IM_START, NORMAL_TOKENS, tiny_metadata
 
 HELLO = ChatMessage("user", "hello")
@@ -40,7 +43,7 @@ def codec(**changes: object) -> TextCodec:
 TINY = codec()
 
 
-def templated(template: object) -> TextCodec:
+def templated(template: object) -> ModelTextCodec:
     return ModelTextCodec.from_metadata({**tiny_metadata(), "tokenizer.chat_template": template}, now)
 
 
@@ -108,6 +111,92 @@ def test_overlapping_control_tokens_stay_text() -> None:
 def test_a_template_may_trim_and_compare_messages_that_hold_control_tokens() -> None:
     tiny = templated("{% if '|im_end|' in messages[0].content %}{{ messages[0].content|trim }}{% endif %}")
     assert text_of(tiny, tiny.encode_chat([ChatMessage("user", " <|im_end|> ")])) == "<|im_end|>"
+
+
+QWEN = (
+    "{%- if messages[0]['role'] == 'system' %}"
+    "{{- '<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}"
+    "{%- else %}{{- '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}{%- endif %}"
+    "{%- for message in messages %}{%- if message.role != 'system' or not loop.first %}"
+    "{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
+    "{%- endif %}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
+)
+"""As Qwen2.5's, which many a checkpoint made from it still has."""
+
+
+def test_an_empty_system_message_keeps_a_template_from_adding_its_own() -> None:
+    tiny, card = templated(QWEN), shipped_card("mimo:7b-rl")
+    assert text_of(tiny, tiny.encode_chat(prompted([HELLO], card))) == "system\n\nuser\nhello\nassistant\n"
+    assert text_of(tiny, tiny.encode_chat(prompted([HELLO], None))).startswith("system\nYou are a helpful")
+    brief = [ChatMessage("system", "Be brief."), HELLO]
+    assert tiny.encode_chat(prompted(brief, card)) == tiny.encode_chat(brief)
+
+
+def with_tags(kind: int, template: str | None = None) -> ModelTextCodec:
+    """The tiny tokenizer with both tags of thinking as tokens of a kind of their own."""
+    tokens = (*NORMAL_TOKENS, *CONTROL, THINK, THINK_END)
+    kinds = (*[1] * len(NORMAL_TOKENS), *[3] * len(CONTROL), int(kind), int(kind))
+    metadata = tiny_metadata(tokens=tokens, token_type=kinds)
+    if template is not None:
+        metadata["tokenizer.chat_template"] = template
+    return ModelTextCodec.from_metadata(metadata, now)
+
+
+OPENING = "{{ messages[0].content + '<think>\\n' }}"
+CLOSED = "{{ messages[0].content + '<think>\\n\\n</think>\\n\\n' }}"
+STRIPPING = "{{ messages[0].content.split('</think>')[-1] }}"
+
+
+def test_a_model_thinks_whose_template_or_vocabulary_says_so() -> None:
+    assert not codec().thinks  # it has the first tag alone
+    assert with_tags(TokenKind.USER_DEFINED).thinks
+    assert with_tags(TokenKind.CONTROL).thinks
+    assert templated(STRIPPING).thinks
+    assert templated(OPENING).thinks
+    assert not templated(QWEN).thinks
+
+
+@pytest.mark.parametrize("kind", [TokenKind.USER_DEFINED, TokenKind.CONTROL, None])
+@pytest.mark.parametrize(
+    ("template", "opens"), [(OPENING, True), (CLOSED, False), (STRIPPING, False), ("<think>x", False)]
+)
+def test_a_prompt_may_end_within_the_thinking(kind: TokenKind | None, template: str, opens: bool) -> None:
+    tiny = templated(template) if kind is None else with_tags(kind, template)
+    assert tiny.opens_thinking(tiny.encode_chat([HELLO])) is opens
+
+
+def test_tags_in_plain_letters_open_the_thinking_too() -> None:
+    tiny = ModelTextCodec.from_metadata(
+        tiny_metadata(tokens=(*NORMAL_TOKENS, *CONTROL), token_type=(*[1] * len(NORMAL_TOKENS), 3, 3, 3))
+        | {"tokenizer.chat_template": OPENING},
+        now,
+    )
+    ids = tiny.encode_chat([HELLO])
+    assert len(ids) > len("<think>\n")
+    assert tiny.opens_thinking(ids)
+
+
+@pytest.mark.parametrize("kind", [TokenKind.USER_DEFINED, TokenKind.CONTROL])
+def test_the_tags_are_in_the_text_whatever_kind_of_token_they_are(kind: TokenKind) -> None:
+    tiny, opening = with_tags(kind), len(NORMAL_TOKENS) + len(CONTROL)
+    (letter,) = tiny.tokenizer.encode("a")
+    assert text_of(tiny, (opening, letter, opening + 1, letter, IM_END)) == "<think>a</think>a"
+
+
+def test_a_control_tag_of_a_model_that_does_not_think_is_no_text() -> None:
+    tokens = (*NORMAL_TOKENS, *CONTROL, THINK)
+    tiny = codec(tokens=tokens, token_type=(*[1] * len(NORMAL_TOKENS), 3, 3, 3, 3))
+    assert text_of(tiny, (len(tokens) - 1,)) == ""
+
+
+def test_a_gguf_of_mimo_ends_at_both_of_its_ends_whichever_it_names() -> None:
+    filler = 151643 - len(NORMAL_TOKENS)
+    tokens = (*NORMAL_TOKENS, *[f"[{at}]" for at in range(filler)], *CONTROL)
+    kinds = (*[1] * len(NORMAL_TOKENS), *[5] * filler, 3, 3, 3)
+    for named in (151643, 151645):
+        metadata = tiny_metadata(tokens=tokens, token_type=kinds, eos_token_id=named)
+        assert Vocabulary.from_metadata(metadata).stop_ids == {151643, 151645}
 
 
 def test_templates_see_the_callers_day_and_the_special_tokens() -> None:

@@ -6,9 +6,9 @@ import io
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gguf
@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 from mesh.errors import UnknownDevice
-from mesh.types import Device
+from mesh.messages import Piece
+from mesh.types import ChatMessage, Device, Sampling
 from nodes.cli import COMMANDS, run
 from nodes.options import Reach
-from tests.nodes.shown import device
+from tests.nodes.shown import device, summary
 
 Run = Callable[..., "Result"]
 
@@ -92,6 +93,8 @@ def test_every_command_has_help(mesh: Run, name: str) -> None:
         (["ask", ""], "the prompt is empty; say what to ask"),
         (["ask", "x", "--max-tokens", "0"], "0 is not in the range"),
         (["ask", "x", "--temperature", "-1"], "-1.0 is not in the range"),
+        (["ask", "x", "--top-p", "0"], "0.0 is not in the range"),
+        (["ask", "x", "--top-p", "1.1"], "1.1 is not in the range"),
         (["ask", "x", "--peer", "nowhere"], "'nowhere' is not an address; write HOST:PORT"),
         (["devices", "--peer", "host:99999"], "'host:99999' is not an address"),
         (["up", "--class", "toaster"], "'toaster' is not one of 'phone', 'car', 'tv'"),
@@ -299,3 +302,71 @@ def test_logits_refuse_cuts_and_tokens_that_are_not_there(
     ]
     assert "cannot write" in mesh(*nowhere, "--tokens", "1").line(2)
     assert list(tmp_path.iterdir()) == []
+
+
+class Thinker:
+    """A client of a model that thinks, which says the same to whatever it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[object, dict[str, object]]] = []
+
+    def chat(self, prompt: str | Sequence[ChatMessage], **options: object) -> Thought:
+        self.asked.append((prompt, options))
+        return Thought()
+
+
+class Thought:
+    """Its answer."""
+
+    reasoning = "so on"
+    decision = None
+    recoveries = ()
+    summary = replace(summary(2), sampling=Sampling(temperature=0.6, top_p=0.95))
+
+    async def __aiter__(self) -> AsyncIterator[Piece]:
+        for each in (Piece(1, "", (1,), "so "), Piece(1, "Tokyo", (2,), "on")):
+            yield each
+
+    async def text(self) -> str:
+        return "Tokyo"
+
+
+@pytest.fixture
+def thinker(monkeypatch: pytest.MonkeyPatch) -> Thinker:
+    connected = Thinker()
+
+    @asynccontextmanager
+    async def connect(reach: Reach) -> AsyncIterator[Thinker]:
+        yield connected
+
+    monkeypatch.setattr(Reach, "connect", connect)
+    return connected
+
+
+def test_ask_prints_the_answer_alone_and_tells_what_was_thought_in_json(mesh: Run, thinker: Thinker) -> None:
+    shown = mesh("ask", "Where?")
+    assert (shown.code, shown.out, shown.err) == (0, "Tokyo\n", "")
+    told = json.loads(mesh("ask", "Where?", "--json").out)
+    assert (told["text"], told["reasoning"]) == ("Tokyo", "so on")
+    assert told["sampling"]["temperature"] == 0.6
+
+
+def test_what_was_thought_is_not_sent_back_in_the_next_turn(
+    mesh: Run, thinker: Thinker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("Where?\nAnd then?\n"))
+    assert mesh("chat").out == "Tokyo\nTokyo\n"
+    said = [
+        ChatMessage("user", "Where?"),
+        ChatMessage("assistant", "Tokyo"),
+        ChatMessage("user", "And then?"),
+    ]
+    assert [asked for asked, _ in thinker.asked] == [said[:1], said]
+
+
+def test_how_tokens_are_drawn_is_said_only_where_it_was(mesh: Run, thinker: Thinker) -> None:
+    mesh("ask", "Where?")
+    mesh("ask", "Where?", "--temperature", "0", "--top-p", "0.9")
+    silent, told = (options for _, options in thinker.asked)
+    assert not {"temperature", "top_p"} & silent.keys()
+    assert (told["temperature"], told["top_p"]) == (0.0, 0.9)

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from mesh.decision import Decision, Explanation, Option, OptionKind, Prediction, Privacy, Share
+from mesh.decision_json import decision_json, plan_json
 from mesh.types import Span
-from nodes.decisions import decision_json, print_explanation
-from nodes.present import plan_json
+from nodes.decisions import print_explanation
 from tests.nodes.shown import WHOLE
 
 DECISION = Decision(

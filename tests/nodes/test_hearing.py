@@ -113,3 +113,12 @@ async def test_an_answer_that_fails_raises_after_what_came() -> None:
     with pytest.raises(CapacityLost, match="no room"):
         await seen.heard.listen()
     assert seen.told == [Placed(WHOLE), Said("a", 1, 0.0), Killed("tv", 1)]
+
+
+async def test_what_is_thought_is_no_part_of_the_text() -> None:
+    pieces = Piece(1, "", (1,), "so "), Piece(1, "To", (2,), "on"), piece("kyo", 3)
+    seen = hearing(Scripted((routed(WHOLE), *pieces), summary(3)))
+    await seen.heard.listen()
+    assert (seen.heard.reasoning, seen.heard.text) == ("so on", "Tokyo")
+    said = [(event.reasoning, event.text) for event in seen.events if isinstance(event, Said)]
+    assert said == [("so ", ""), ("on", "To"), ("", "kyo")]

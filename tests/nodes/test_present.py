@@ -7,13 +7,23 @@ from dataclasses import replace
 from rich.console import Console
 from rich.table import Table
 
-from mesh.types import DeviceClass, FinishReason, Guesses, NodeId, Recovery, Span, StageShare
+from mesh.decision_json import plan_json
+from mesh.types import (
+    DeviceClass,
+    Drafted,
+    FinishReason,
+    Guesses,
+    NodeId,
+    Recovery,
+    Sampling,
+    Span,
+    StageShare,
+)
 from nodes.present import (
     answer_json,
     answer_line,
     device_json,
     devices_table,
-    plan_json,
     plan_table,
     recovery_line,
     remarks,
@@ -93,14 +103,26 @@ def test_an_answer_tells_its_recoveries() -> None:
 
 def test_an_answer_tells_what_was_guessed() -> None:
     assert answer_json("", summary(1))["guesses"] is None
-    guessed = replace(summary(1), guesses=Guesses("lookup", 12, 6, 8))
+    guessed = replace(summary(1), guesses=Guesses(8, (Drafted("lookup", 12, 6), Drafted("mtp", 0, 0))))
     assert answer_json("", guessed)["guesses"] == {
-        "drafter": "lookup",
         "drafted": 12,
         "accepted": 6,
         "traversals": 8,
         "accept_length": 1.75,
+        "drafters": [
+            {"drafter": "lookup", "drafted": 12, "accepted": 6},
+            {"drafter": "mtp", "drafted": 0, "accepted": 0},
+        ],
     }
+
+
+def test_an_answer_tells_what_was_thought_and_how_it_was_drawn() -> None:
+    plain = answer_json("Tokyo", summary(1))
+    assert (plain["text"], plain["reasoning"], plain["sampling"]) == ("Tokyo", None, None)
+    drawn = replace(summary(1), sampling=Sampling(temperature=0.6, top_p=0.95, seed=1))
+    told = answer_json("Tokyo", drawn, "hm")
+    assert (told["text"], told["reasoning"]) == ("Tokyo", "hm")
+    assert told["sampling"] == {"temperature": 0.6, "top_k": None, "top_p": 0.95, "min_p": 0.0}
 
 
 def test_an_answer_is_one_line_for_people() -> None:

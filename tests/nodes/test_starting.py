@@ -32,6 +32,7 @@ def options(limits: OwnerLimits) -> AgentOptions:
         spare_bytes=0,
         standby=Standby.NONE,
         aim=None,
+        draft_model=None,
         num_threads=1,
         engine=EngineName.AUTO,
         listen=Address("127.0.0.1", 0),

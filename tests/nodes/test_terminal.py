@@ -14,6 +14,7 @@ import pytest
 from mesh.client import Answer
 from mesh.console import complain
 from mesh.decision import Decision, Explanation, Option, OptionKind, Privacy, Share
+from mesh.messages import Piece
 from mesh.types import Recovery, Span, Summary
 from nodes.commands.ask import print_answer
 from nodes.commands.up import _Format
@@ -42,16 +43,16 @@ HARMLESS = "[31mtv]0;title2J"
 class Spoken:
     """An answer in pieces, with its summary."""
 
-    pieces: tuple[str, ...]
+    pieces: tuple[str | Piece, ...]
     summary: Summary
     decision: Decision | None = None
 
     async def __aiter__(self) -> AsyncIterator[object]:
-        for text in self.pieces:
-            yield piece(text)
+        for each in self.pieces:
+            yield piece(each) if isinstance(each, str) else each
 
 
-def printed(*pieces: str, chosen: Option | None = None, ended: Summary | None = None) -> str:
+def printed(*pieces: str | Piece, chosen: Option | None = None, ended: Summary | None = None) -> str:
     options = (chosen,) if chosen else ()
     answer = Spoken(pieces, ended or summary(1), Decision("tiny", Privacy.MESH, 1, options, ""))
     return asyncio.run(print_answer(cast("Answer", answer)))
@@ -73,6 +74,36 @@ def test_an_answer_is_printed_without_them_however_it_is_cut_and_returned_as_it_
     pieces = ("a\x1b", "[31mb", "\x1b]0;ti", "tle\x07", "\x9b2J", "c\td\r\ne")
     assert printed(*pieces) == "".join(pieces)
     assert capsys.readouterr().out == "a[31mb]0;title2Jc\td\ne\n"
+
+
+def thought(text: str, said: str = "") -> Piece:
+    return Piece(1, said, (1,), text)
+
+
+def test_what_is_thought_stands_dimmed_on_standard_error_and_is_no_part_of_the_answer(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert printed(thought("so \x1b[31m"), thought("on", "To"), "kyo") == "Tokyo"
+    shown = capsys.readouterr()
+    assert shown.out == "Tokyo\n"
+    assert shown.err.startswith("\x1b[2mso [31m\x1b[0m\x1b[2mon\x1b[0m\n\n\x1b[2m1 tokens, ")
+
+
+def test_an_answer_that_is_thought_alone_prints_nothing_on_standard_output(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert printed(thought("so on")) == ""
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("\x1b[2mso on\x1b[0m\n\n")
+
+
+def test_who_reads_no_terminal_sees_nothing_of_what_is_thought(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(thought("so on"), "Tokyo") == "Tokyo"
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("Tokyo\n", "")
 
 
 def test_at_a_terminal_the_server_that_answered_is_named(

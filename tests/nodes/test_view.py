@@ -111,3 +111,12 @@ def test_the_status_tells_what_is_waited_for() -> None:
     assert "finding each other by mDNS" in drawn(BEGIN[0])
     assert "loading the layers" in drawn(BEGIN[0], MET)
     assert "4 tokens, first after" in drawn(*BEGIN, *LOSS, END)
+
+
+def test_the_picture_shows_what_is_thought_dimmed_and_apart() -> None:
+    thought = Said("", 1, 1.0, "hm, \x1b[31mso")
+    assert "hm, [31mso" in drawn(*BEGIN[:3], thought)
+    shown = drawn(*BEGIN[:3], thought, Said("Tokyo", 1, 1.2), color=True)
+    assert "\x1b[2mhm, [31mso\x1b[0m" in shown
+    lines = [line.strip("│ ") for line in drawn(*BEGIN[:3], thought, Said("Tokyo", 1, 1.2)).splitlines()]
+    assert lines[lines.index("hm, [31mso") :][:3] == ["hm, [31mso", "", "Tokyo"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -265,6 +266,23 @@ def test_a_gateway_without_the_model_says_how_to_get_it() -> None:
             await home.start("phone", library=MemoryLibrary(()))
             await home.settle()
             await fails(home, ModelNotPulled, "phone has no model; run `mesh pull")
+
+    run(main())
+
+
+def test_a_beginning_that_one_model_has_names_it_and_one_that_several_have_says_which() -> None:
+    async def main() -> None:
+        rl, sft = (replace(TINY, name=f"tiny:{kind}") for kind in ("7b-rl", "7b-sft"))
+        async with a_home() as home:
+            await home.start("phone", library=MemoryLibrary((rl,)))
+            await home.start("car", library=MemoryLibrary((rl, sft)))
+            await home.settle()
+            answer = home.client("phone").chat("hi", model="tiny:7b", max_tokens=3)
+            assert await answer.text()
+            assert answer.summary.model == (await home.client("phone").plan("tiny:7b")).model.name == rl.name
+            with pytest.raises(UnknownModel, match=r"'tiny:7b' may mean tiny:7b-rl or tiny:7b-sft"):
+                await home.client("car").plan("tiny:7b")
+            await fails(home, ModelNotPulled, "tiny is not on this device", model="tiny")
 
     run(main())
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from mesh.decision import Decision
 from mesh.errors import CapacityLost
 from mesh.messages import Routed
 from mesh.types import ChatMessage, NodeState, Recovery, Sampling, Standby, Summary
@@ -33,6 +34,7 @@ class Heard:
     times_s: list[float] = field(default_factory=list)
     routes: list[Routed] = field(default_factory=list)
     summary: Summary | None = None
+    decision: Decision | None = None
 
     @property
     def recoveries(self) -> tuple[Recovery, ...]:
@@ -74,7 +76,7 @@ async def listen(
             heard.times_s.append(asyncio.get_running_loop().time())
             if act := happens.get(len(heard.tokens)):
                 act()
-    heard.summary = answer.summary
+    heard.summary, heard.decision = answer.summary, answer.decision
     return heard
 
 

@@ -22,7 +22,7 @@ from simulator.network.rules import Altered, Later, Packet, Way, always
 from simulator.script import LinkScript
 from tests.roles.rosters import a_house
 from tests.roles.test_contacts import FIVE, HOSTS, a_wired_home
-from tests.roles.world import Home
+from tests.roles.world import ROOMY, Home, a_home
 
 RATE = 10e6
 """Bytes a second of every device's link in a slow home."""
@@ -91,6 +91,15 @@ async def as_fridge(home: Home) -> Link:
     await link.send(Heartbeat())
     await told(link, Heartbeat, 0.1)
     return link
+
+
+@asynccontextmanager
+async def met() -> AsyncIterator[tuple[Home, Link]]:
+    """A home with a TV, and a link on which the fridge has met it."""
+    async with a_home(tv=ROOMY) as home:
+        link = await as_fridge(home)
+        yield home, link
+        await link.close()
 
 
 def test_five_milliseconds_each_way_are_a_round_trip_of_ten_and_both_ends_know() -> None:
@@ -188,32 +197,23 @@ def test_a_node_of_an_older_version_never_answers_and_does_no_harm(old: str) -> 
 
 def test_a_question_is_answered_at_once_whatever_its_padding() -> None:
     async def main() -> None:
-        async with asyncio.TaskGroup() as tasks:
-            home = Home(tasks)
-            tv = await home.start("tv")
-            link = await as_fridge(home)
+        async with met() as (_, link):
             for number, padding_bytes in ((7, 0), (2**40, 2048), (0, MAX_PADDING_BYTES)):
                 await link.send(Echo(number, padding_bytes))
                 assert await told(link, EchoReply, 0.001) == EchoReply(number)
-            tv.node.stop()
-            await link.close()
 
     run(main())
 
 
 def test_a_question_with_more_padding_than_is_allowed_ends_its_link_and_nothing_else() -> None:
     async def main() -> None:
-        async with asyncio.TaskGroup() as tasks:
-            home = Home(tasks)
-            tv = await home.start("tv")
-            link = await as_fridge(home)
+        async with met() as (home, link):
             await link.send(Echo(1, MAX_PADDING_BYTES + 1))
             with pytest.raises(ChannelClosed):
                 await told(link, EchoReply, 1.0)
             again = await as_fridge(home)
             await again.send(Echo(2))
             assert await told(again, EchoReply, 0.1) == EchoReply(2)
-            tv.node.stop()
             await again.close()
 
     run(main())
@@ -221,9 +221,8 @@ def test_a_question_with_more_padding_than_is_allowed_ends_its_link_and_nothing_
 
 def test_a_question_on_a_link_without_heartbeats_or_of_a_client_is_not_answered() -> None:
     async def main() -> None:
-        async with asyncio.TaskGroup() as tasks:
-            home = Home(tasks)
-            tv = await home.start("tv")
+        async with a_home(tv=ROOMY) as home:
+            tv = home.nodes["tv"]
             transport = home.network.transport_at(FRIDGE.address.host)
             hello = Hello(PROTOCOL, "home", FRIDGE)
             strangers = [
@@ -239,7 +238,6 @@ def test_a_question_on_a_link_without_heartbeats_or_of_a_client_is_not_answered(
             for link in (known, strangers[0]):
                 with pytest.raises(TimeoutError):
                     await told(link, EchoReply, 0.4)
-            tv.node.stop()
             for link in (known, *strangers):
                 await link.close()
 
@@ -248,10 +246,7 @@ def test_a_question_on_a_link_without_heartbeats_or_of_a_client_is_not_answered(
 
 def test_answers_to_what_was_not_asked_are_passed_over_and_the_right_one_counts() -> None:
     async def main() -> None:
-        async with asyncio.TaskGroup() as tasks:
-            home = Home(tasks)
-            tv = await home.start("tv")
-            link = await as_fridge(home)
+        async with met() as (home, link):
             question = await told(link, Echo, 1.0)
             assert isinstance(question, Echo)
             for number in (0, question.number + 1, 2**64 - 1):
@@ -266,8 +261,6 @@ def test_answers_to_what_was_not_asked_are_passed_over_and_the_right_one_counts(
             (record,) = known.links
             assert record.node_id == FRIDGE.node_id
             assert record.round_trip_s == pytest.approx(0.03, rel=0.1)
-            tv.node.stop()
-            await link.close()
 
     run(main())
 

@@ -11,11 +11,10 @@ import pytest
 
 from mesh.card import Skill, SkillWeight
 from mesh.decision import Prediction, Privacy
-from mesh.errors import UpstreamBroken, UpstreamBusy, UpstreamRefused
+from mesh.errors import Concern, UpstreamBroken, UpstreamBusy, UpstreamRefused
 from mesh.roles.outside import Outside, Server
 from mesh.types import ChatMessage
 from mesh.upstream import (
-    Concern,
     UpstreamCard,
     UpstreamEnd,
     UpstreamFinish,
@@ -24,7 +23,6 @@ from mesh.upstream import (
     UpstreamQuestion,
     UpstreamText,
     UpstreamUsage,
-    refused,
 )
 from simulator.loop import run
 from simulator.upstream import SimulatedUpstream, UpstreamPace
@@ -162,7 +160,7 @@ def test_one_that_only_refuses_a_question_is_asked_the_next() -> None:
     async def main() -> None:
         upstream = a_server()
         server = Server(upstream)
-        upstream.refusal = refused("400: too long", Concern.QUESTION)
+        upstream.refusal = UpstreamRefused("400: too long", Concern.QUESTION)
         with pytest.raises(UpstreamRefused):
             await ask(server)
         assert server.trouble("tiny") is None
@@ -180,7 +178,7 @@ def test_one_that_will_refuse_again_is_left_alone_with_all_that_it_concerns(
         upstream = a_server()
         outside = Outside([upstream])
         (server,) = outside.servers
-        upstream.refusal = refused("the key sk-1 is wrong", concern)
+        upstream.refusal = UpstreamRefused("the key sk-1 is wrong", concern)
         with pytest.raises(UpstreamRefused):
             await ask(server)
         refusing = [model.name for model in MODELS if server.trouble(model.name)]
@@ -200,7 +198,7 @@ def test_an_answer_of_another_model_does_not_bring_back_the_one_that_it_refuses(
     async def main() -> None:
         upstream = a_server()
         server = Server(upstream)
-        upstream.refusal = refused("404", Concern.MODEL)
+        upstream.refusal = UpstreamRefused("404", Concern.MODEL)
         with pytest.raises(UpstreamRefused):
             await ask(server)
         upstream.refusal = None

@@ -47,8 +47,7 @@ def an_id(number: int) -> NodeId:
 @pytest.mark.parametrize("called", ["tv", "beef", "BEEF00000000"])
 def test_a_device_is_distrusted_by_name_or_by_the_beginning_of_its_id(called: str) -> None:
     async def main() -> None:
-        async with asyncio.TaskGroup() as tasks:
-            home = Home(tasks)
+        async with a_home() as home:
             await home.start("phone", 100 * KB, distrusted=frozenset({called}))
             await home.start("tv", ROOMY, node_id=an_id(1))
             await home.start("pc", ROOMY)
@@ -59,8 +58,6 @@ def test_a_device_is_distrusted_by_name_or_by_the_beginning_of_its_id(called: st
             excluded = {option.name: option.excluded for option in explained.decision.options}
             assert excluded["tv"] == "it is not trusted here"
             assert [s.node.name for s in (await home.client("pc").plan()).stages] != []
-            for node in home.started:
-                node.node.stop()
 
     run(main())
 
@@ -68,14 +65,11 @@ def test_a_device_is_distrusted_by_name_or_by_the_beginning_of_its_id(called: st
 @pytest.mark.parametrize("called", ["bee", "eef", "t", "TV", "beef1", "tvs"])
 def test_less_than_4_digits_and_other_names_catch_nobody(called: str) -> None:
     async def main() -> None:
-        async with asyncio.TaskGroup() as tasks:
-            home = Home(tasks)
+        async with a_home() as home:
             await home.start("phone", 100 * KB, distrusted=frozenset({called}))
             await home.start("tv", ROOMY, node_id=an_id(1))
             await home.settle()
             assert [stage.node.name for stage in (await home.client("phone").plan()).stages] == ["tv"]
-            for node in home.started:
-                node.node.stop()
 
     run(main())
 

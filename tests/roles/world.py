@@ -20,7 +20,7 @@ from mesh.roles.node import Node, NodeSettings, Ports
 from mesh.roles.place import Place
 from mesh.roles.worker import Worker
 from mesh.types import Address, DeviceClass, NodeId, NodeRecord, NodeState, ProtocolVersion, Standby
-from simulator.compute import TokenFunctionCompute
+from simulator.compute import ModelledCompute, TokenFunctionCompute
 from simulator.handles import STANDSTILL
 from simulator.library import TINY, MemoryLibrary
 from simulator.loop import VirtualLoop
@@ -46,8 +46,8 @@ class VirtualNode:
     task: asyncio.Task[None]
 
     @property
-    def compute(self) -> TokenFunctionCompute:
-        assert isinstance(self.port, TokenFunctionCompute)
+    def compute(self) -> ModelledCompute:
+        assert isinstance(self.port, ModelledCompute)
         return self.port
 
     @property
@@ -109,6 +109,7 @@ class Home:
         conditions: Conditions | None = None,
         speedometer: Speedometer | None = None,
         upstreams: tuple[Upstream, ...] = (),
+        draft_model: str | None = None,
     ) -> VirtualNode:
         host = f"10.0.0.{len(self.started) + 1}"
         transport = self.network.transport_at(host)
@@ -133,7 +134,7 @@ class Home:
             speedometer,
             upstreams,
         )
-        planning = Planning(standby=standby, distrusted=distrusted)
+        planning = Planning(standby=standby, distrusted=distrusted, draft_model=draft_model)
         settings = NodeSettings(
             memory_bytes, peers, planning=planning, readiness=readiness, spare_bytes=spare_bytes
         )

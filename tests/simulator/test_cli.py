@@ -115,6 +115,9 @@ def test_every_command_has_help(sim: Call, name: str) -> None:
         (["fly"], "No such command 'fly'"),
         (["run"], "Missing argument 'SCENARIO'"),
         (["run", "evening_hom"], "evening_home"),
+        (["plan"], "Missing argument 'MODEL'"),
+        (["plan", "mimo:7", "--devices", "car"], "no model is called 'mimo:7'; did you mean 'mimo:7b-rl'?"),
+        (["plan", "tiny", "--link", "wifi"], "no link profile is called 'wifi'; did you mean 'wifi5'?"),
         (["run", HOME, "--seed", "x"], "'x' is not a valid integer"),
         (["run", HOME, "--seed", "-1"], "-1 is not in the range"),
         (["run", HOME, "--maths", "fake"], "'fake' is not one of 'token', 'real'"),
@@ -148,6 +151,16 @@ def test_every_command_has_help(sim: Call, name: str) -> None:
 )
 def test_wrong_usage_is_one_line(sim: Call, arguments: list[str], said: str) -> None:
     assert said in sim(*arguments).line(2)
+
+
+def test_a_plan_is_a_sentence_and_two_tables_or_one_json_value(sim: Call) -> None:
+    shown = sim("plan", "mimo:7b", "--devices", "phone=3GB,car=4GB,tv", "--link", "wifi6")
+    assert shown.code == 0
+    assert shown.out.startswith("car + phone share the layers, 128 tokens in about ")
+    assert "mimo:7b-rl on 2 devices, int4, 1024 tokens of context" in shown.out
+    assert "tokens/s" in shown.out
+    found = sim("plan", "mimo:7b", "--devices", "car", "--json").json()
+    assert (found["model"], found["context"]) == ("mimo:7b-rl", 1024)
 
 
 def test_no_arguments_show_the_help(sim: Call) -> None:

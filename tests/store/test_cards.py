@@ -15,6 +15,7 @@ from mesh.store.cards import ScoresTable, SkillsTable, card_of, parse_card, ship
 from mesh.store.catalogue import load_catalogue
 from mesh.store.names import folder_name, is_name
 from mesh.store.shelf import ModelStore
+from mesh.types import SamplingAdvice
 
 GOOD = """
 name = "fat:1b"
@@ -29,6 +30,11 @@ chat = 1
 math = 0.5
 [scores]
 math-500 = { score = 95.8, source = "https://a.b/d" }
+[sampling]
+temperature = 0.6
+top_k = 20
+[prompting]
+empty_system = true
 """
 
 
@@ -39,6 +45,13 @@ def test_a_card_is_read() -> None:
     assert card.skills == (SkillWeight(Skill.CHAT, 1.0), SkillWeight(Skill.MATH, 0.5))
     assert card.scores == (Score(Benchmark.MATH_500, 95.8, "https://a.b/d"),)
     assert (card.weight(Skill.CODE), card.percent(Benchmark.AIME24)) == (None, None)
+    assert card.sampling == SamplingAdvice(temperature=0.6, top_k=20)
+    assert (card.empty_system, card.thinks) == (True, False)
+
+
+def test_a_card_need_not_say_how_its_model_is_asked() -> None:
+    card = parse_card(GOOD[: GOOD.index("[sampling]")], "a.toml")
+    assert (card.sampling, card.empty_system, card.thinks) == (None, False, False)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +74,16 @@ def test_a_card_is_read() -> None:
         ("95.8", "101", r"\$.scores.math-500.score"),
         ("95.8", "nan", r"\$.scores.math-500.score"),
         (', source = "https://a.b/d"', "", r"`source` - at `\$.scores.math-500`"),
+        ("0.6", "-0.1", r"\$.sampling.temperature"),
+        ("0.6", "inf", r"\$.sampling.temperature"),
+        ("0.6", "nan", r"\$.sampling.temperature"),
+        ("top_k = 20", "top_k = 0", r"\$.sampling.top_k"),
+        ("top_k = 20", "top_p = 0", r"\$.sampling.top_p"),
+        ("top_k = 20", "top_p = nan", r"\$.sampling.top_p"),
+        ("top_k = 20", "min_p = 1.5", r"\$.sampling.min_p"),
+        ("top_k = 20", "seed = 1", r"unknown field `seed` - at `\$.sampling`"),
+        ("empty_system = true", "empty_system = 1", r"\$.prompting.empty_system"),
+        ("empty_system = true", "system = true", r"unknown field `system` - at `\$.prompting`"),
         ("[skills]", "[skills", "is not TOML"),
     ],
 )
@@ -139,6 +162,14 @@ def test_the_card_of_mimo_has_what_its_makers_published() -> None:
     assert (published[Benchmark.AIME24], published[Benchmark.AIME25]) == (68.2, 55.4)
     assert published[Benchmark.LIVECODEBENCH_2408_2502] == 57.8
     assert {score.source for score in card.scores} == {"https://arxiv.org/abs/2505.07608"}
+
+
+@pytest.mark.parametrize("name", ["mimo:7b-rl", "mimo:7b-sft", "mimo-7b-rl-q4_k_m"])
+def test_mimo_is_asked_as_its_makers_do(name: str) -> None:
+    card = shipped_card(name)
+    assert card is not None
+    assert card.sampling == SamplingAdvice(temperature=0.6, top_p=0.95)
+    assert (card.empty_system, card.thinks) == (True, True)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from mesh.types import (
     Device,
     DeviceClass,
     Digest,
+    Drafted,
     Drafting,
     FinishReason,
     Guesses,
@@ -38,12 +39,15 @@ from mesh.types import (
     ProtocolVersion,
     Recovery,
     Sampling,
+    SamplingField,
     SessionId,
+    Settled,
     Source,
     Span,
     StageKey,
     StageShare,
     Summary,
+    Thinking,
     TokenIds,
 )
 from mesh.wire import client_pb2, link_pb2, session_pb2, stage_pb2
@@ -96,7 +100,7 @@ DECISION = Decision(
     "tv + car share the layers",
     ("car claims much",),
 )
-GUESSED = replace(SUMMARY, guesses=Guesses("lookup", 12, 7, 5))
+GUESSED = replace(SUMMARY, guesses=Guesses(5, (Drafted("lookup", 12, 7), Drafted("mtp", 3, 1))))
 CHAT = m.ChatRequest(4, "tiny", (ChatMessage("user", "Grüße 🙂"),), 256, SAMPLING, 1.5)
 STARTED = m.Started(SESSION, 3, PLAN, (1, 2**32 - 1))
 ROUTED = m.Routed(4, SESSION, 2, PLAN, (RECORD, RECORD), RECOVERY)
@@ -115,7 +119,10 @@ EXAMPLES: list[m.Message] = [
     OPENING,
     m.Frame(SESSION, 1, 2, 7, TokenIds((1, 2)), sample=True),
     m.Frame(SESSION, 1, 0, 7, TokenIds((1, 2, 3)), sample=True, drafts=(2, 3)),
+    m.Frame(SESSION, 1, 0, 7, TokenIds((2, 3)), True, (2, 3), (2, 3), num_wanted=4, verified_to=0),
+    m.Frame(SESSION, 1, 1, 7, Hidden(b"\0" * 8), True, tokens=(1, 2**32 - 1)),
     m.Token(SESSION, 1, 8, 49151),
+    m.Token(SESSION, 1, 8, 49151, (3,), (0, 2**32 - 1)),
     m.Token(SESSION, 1, 8, 49151, (0, 2**32 - 1)),
     m.Resume(SESSION, 1, 2, 30, 40),
     m.ProgressRequest(SESSION, 1, 2),
@@ -166,6 +173,13 @@ VARIANTS: list[m.Message] = [
     replace(CHAT, started=replace(STARTED, tokens=(), plan=replace(PLAN, standbys=()))),
     replace(ROUTED, gateways=(), recovery=None),
     m.Piece(4, "", ()),
+    m.Piece(4, "", (1,), "hm"),
+    m.Piece(4, "Tōkyō", (1, 2), "hm"),
+    replace(CHAT, left_open=tuple(SamplingField)),
+    *(replace(CHAT, started=replace(STARTED, thinking=thinking)) for thinking in Thinking),
+    *(replace(ROUTED, settled=Settled(SAMPLING, thinking=thinking)) for thinking in Thinking),
+    replace(ROUTED, settled=Settled(Sampling(), has_empty_system=True)),
+    m.ChatFinished(4, replace(SUMMARY, sampling=SAMPLING)),
     m.DrainRequest(4, is_forced=False),
     m.DevicesReply(4, ()),
     *(m.DevicesReply(4, (Device(RECORD, state, Source.SELF, None),)) for state in NodeState),
@@ -360,11 +374,34 @@ def bad_chat(temperature: float = 0.0, min_p: float = 0.0, top_k: int = 1) -> En
         (bad_chat(min_p=1.1), "min_p"),
         (bad_chat(top_k=0), "top_k"),
         (Envelope(frame=session_pb2.Frame(session_id=SESSION)), "a frame without a payload"),
+        (
+            Envelope(
+                frame=session_pb2.Frame(
+                    session_id=SESSION, tokens=session_pb2.TokenIds(ids=[1]), verified_to=0
+                )
+            ),
+            "a frame of guesses without a guess",
+        ),
     ],
 )
 def test_an_impossible_value_is_malformed_and_named(envelope: Envelope, why: str) -> None:
     with pytest.raises(MalformedMessage, match=why):
         decode(envelope.SerializeToString())
+
+
+def test_a_client_of_an_older_version_sees_no_reasoning_in_the_text_and_counts_its_tokens() -> None:
+    pb = Envelope.FromString(encode(m.Piece(4, "", (1, 2), "hm"))).piece
+    pb.ClearField("reasoning")  # which it does not know
+    assert decode(Envelope(piece=pb).SerializeToString()) == m.Piece(4, "", (1, 2))
+
+
+def test_words_of_a_newer_version_are_passed_over() -> None:
+    pb = Envelope.FromString(encode(replace(CHAT, started=STARTED))).chat_request
+    pb.left_open.extend(["mirostat", "top_p"])
+    pb.started.thinking = "aloud"
+    assert decode(Envelope(chat_request=pb).SerializeToString()) == replace(
+        CHAT, started=STARTED, left_open=(SamplingField.TOP_P,)
+    )
 
 
 def test_a_text_that_is_not_utf8_is_malformed() -> None:

@@ -12,10 +12,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mesh.engines.mtp import Part
 from mesh.engines.native.cache import KvCache
 from mesh.engines.native.kernels import Kernels
-from mesh.engines.native.stage import Run, Stage
-from mesh.engines.staged import StagedEngine, per_run
+from mesh.engines.native.loading import Loaded, load
+from mesh.engines.native.prediction import Prediction
+from mesh.engines.native.stage import Run
+from mesh.engines.stage import per_run
+from mesh.engines.staged import StagedEngine
 from mesh.errors import InternalError, NotFinite, ShapeMismatch, UnsupportedModel
 from mesh.model.bf16 import narrow, widen
 from mesh.model.edges import not_finite
@@ -44,15 +48,17 @@ def _load(kernels: Kernels, num_threads: int, key: StageKey, path: Path, spec: M
             f"{spec.name} in {key.precision} with heads of {spec.head_dim}: the native engine takes "
             f"{' and '.join(_PRECISIONS)} and heads in multiples of {_HEAD_UNIT}; use --engine torch"
         )
-    return _Stage(Stage.load(kernels, path, spec, key), num_threads)
+    return _Stage(load(kernels, path, spec, key), num_threads)
 
 
 class _Stage:
     """See `mesh.engines.staged.Stage`."""
 
-    def __init__(self, stage: Stage, num_threads: int) -> None:
+    def __init__(self, loaded: Loaded, num_threads: int) -> None:
+        stage, prediction = loaded.stage, loaded.prediction
         self.spec, self.span = stage.spec, stage.span
-        self.weights_bytes = stage.weights_bytes
+        self.weights_bytes = loaded.weights_bytes
+        self.predictor = _Predictor(prediction, num_threads) if prediction else None
         self._stage = stage
         self._num_threads = num_threads
 
@@ -77,6 +83,9 @@ class _Stage:
     def to_bytes(self, run: Run) -> bytes:
         return narrow(run.hidden).tobytes()  # they are numbers of bf16 already
 
+    def hidden(self, run: Run) -> NDArray[np.float32]:
+        return run.hidden
+
     def scores(self, runs: Sequence[Run], counts: Sequence[int]) -> list[NDArray[np.float32]]:
         last_rows = [run.hidden[-count:] for run, count in zip(runs, counts, strict=True)]
         scores = self._stage.logits(np.concatenate(last_rows), self._num_threads)
@@ -97,3 +106,25 @@ class _Stage:
                     raise ShapeMismatch(f"{len(data)} bytes of hidden states are no rows of {size} bf16")
                 return widen(np.frombuffer(data, "<u2")).reshape(-1, size)
         raise InternalError(f"a payload of type {type(payload).__name__}")
+
+
+class _Predictor:
+    """See `mesh.engines.mtp.Predictor`."""
+
+    def __init__(self, prediction: Prediction, num_threads: int) -> None:
+        self._prediction = prediction
+        self._num_threads = num_threads
+
+    def new_cache(self, context: int) -> KvCache:
+        return self._prediction.new_cache(context)
+
+    def predict(self, parts: Sequence[Part[KvCache]]) -> list[NDArray[np.float32]]:
+        runs = [Run(part.cache, part.cache.length, part.hidden.copy()) for part in parts]
+        tokens = [token for part in parts for token in part.tokens]
+        self._prediction.forward(runs, tokens, self._num_threads)
+        for run in runs:
+            run.cache.finish(run.num_rows)
+        return [run.hidden for run in runs]
+
+    def scores(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._prediction.logits(hidden, self._num_threads)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mesh.engines.native.packing import Packed, pack_int4, pack_int8
 from mesh.model.checkpoint import Checkpoint
-from mesh.model.families import LayerNames
+from mesh.model.families import MTP, LayerNames
 from mesh.model.quant import Floats
 from mesh.model.reading import Reader
 from mesh.spec import ModelSpec
@@ -23,9 +23,9 @@ Part = Mapping[str, NDArray[np.generic]]
 """Arrays by name: norms and biases float32, matrices as packed blocks (uint8)."""
 
 
-def read_layer(file: Checkpoint, spec: ModelSpec, index: int, precision: Precision) -> Part:
+def read_layer(file: Checkpoint, spec: ModelSpec, names: LayerNames, precision: Precision) -> Part:
     """Read and pack one layer; raise ModelCorrupt naming a tensor with a weight that is no number."""
-    packer, names = _Packer(file, spec, precision), LayerNames(index)
+    packer = _Packer(file, spec, precision)
     part: dict[str, NDArray[np.generic]] = {
         "attention_norm": packer.floats(names.attention_norm),
         "feed_forward_norm": packer.floats(names.feed_forward_norm),
@@ -42,13 +42,28 @@ def read_layer(file: Checkpoint, spec: ModelSpec, index: int, precision: Precisi
     return part
 
 
+def read_joining(file: Checkpoint, spec: ModelSpec, precision: Precision) -> Part:
+    """Read and pack what joins a hidden state with an embedding for multi-token prediction.
+
+    The matrix [hidden, 2 * hidden] as one half for each, with the norm before it.
+    """
+    packer = _Packer(file, spec, precision)
+    hidden_half, token_half = packer.halves(MTP.joining)
+    return {
+        "hidden_norm": packer.floats(MTP.hidden_norm),
+        "hidden_half": hidden_half,
+        "token_norm": packer.floats(MTP.token_norm),
+        "token_half": token_half,
+    }
+
+
 def read_table(file: Checkpoint, spec: ModelSpec, name: str) -> Part:
     """Read and pack the embedding or the head, in 8 bits."""
     return {"table": _Packer(file, spec, Precision.INT8).matrix(name)}
 
 
 def read_norm(file: Checkpoint, spec: ModelSpec, name: str) -> Part:
-    """Read the norm before the head."""
+    """Read a norm before the head."""
     return {"norm": _Packer(file, spec, Precision.INT8).floats(name)}
 
 
@@ -66,6 +81,14 @@ class _Packer:
     def matrix(self, *names: str) -> NDArray[np.uint8]:
         """Read matrices one below the other, packed; each has a multiple of 16 rows, or is alone."""
         return np.concatenate([self._packed(name).blocks for name in names])
+
+    def halves(self, name: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Read a matrix, its left and its right columns packed apart."""
+        if self._precision is Precision.INT4:
+            left, right = (pack_int4(half) for half in self._reader.int4(name).halves)
+        else:
+            left, right = (pack_int8(half) for half in self._reader.int8(name).halves)
+        return left.blocks, right.blocks
 
     def _packed(self, name: str) -> Packed:
         if self._precision is Precision.INT4:

@@ -1,16 +1,14 @@
 """A stage of packed weights, and the running of frames of several sessions through it.
 
-Owns the weights' memory and the cutting of frames into calls of the kernels. Must not know messages or who
-sends the frames. All calls compute at once, on the calling thread.
+Owns the weights' memory and the cutting of frames into calls of the kernels. Must not know files, messages or
+who sends the frames. All calls compute at once, on the calling thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ctypes import Array, pointer
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +17,12 @@ from mesh.engines.native.cache import KvCache
 from mesh.engines.native.kernels import Frame, Head, Kernels, Layer, Matrix, Segment
 from mesh.engines.native.kernels import Stage as StageStruct
 from mesh.engines.native.packing import Packed
-from mesh.engines.native.packs import Packs
-from mesh.engines.native.parts import Part, read_layer, read_norm, read_table
+from mesh.engines.native.parts import Part
 from mesh.engines.native.rotary import Rotary
 from mesh.errors import ShapeMismatch
-from mesh.model.checkpoint import open_checkpoint
 from mesh.model.edges import check_context, check_ids
-from mesh.model.families import EMBEDDING, FINAL_NORM, check_tensors, head_name
 from mesh.spec import ModelSpec
-from mesh.types import Span, StageKey
+from mesh.types import Span
 
 Rows = NDArray[np.float32]
 
@@ -51,7 +46,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class _Weights:
+class Weights:
     """Parts of a span; the embedding is the head too where the model ties them and both are here."""
 
     layers: tuple[Part, ...]
@@ -60,24 +55,27 @@ class _Weights:
     head: Part | None
 
     @property
-    def num_bytes(self) -> int:
-        """Bytes of all arrays, shared ones once."""
-        parts = (*self.layers, self.embedding, self.final_norm, self.head)
-        arrays = {id(array): array.nbytes for part in parts if part for array in part.values()}
-        return sum(arrays.values())
+    def parts(self) -> tuple[Part, ...]:
+        """All of them; one that serves twice is named twice."""
+        return (*self.layers, *(part for part in (self.embedding, self.final_norm, self.head) if part))
+
+
+def num_bytes(parts: Iterable[Part]) -> int:
+    """Bytes of all arrays, shared ones once."""
+    return sum({id(array): array.nbytes for part in parts for array in part.values()}.values())
 
 
 class Stage:
-    """One span of a model, ready to compute; made by `Stage.load`.
+    """One span of a model, ready to compute; made by `mesh.engines.native.loading`.
 
     A row's results have the same bits whatever rows stand beside it, however its prompt was cut into frames,
     and on any processor.
     """
 
-    def __init__(self, kernels: Kernels, spec: ModelSpec, span: Span, weights: _Weights) -> None:
+    def __init__(self, kernels: Kernels, spec: ModelSpec, span: Span, weights: Weights) -> None:
         self.spec = spec
         self.span = span
-        self.weights_bytes = weights.num_bytes
+        self.weights_bytes = num_bytes(weights.parts)
         """Bytes of the weights in memory."""
         self._kernels = kernels
         self._weights = weights  # what the structures point to
@@ -87,29 +85,6 @@ class Stage:
         self._embedding = _table(spec, weights.embedding)
         self._head = _head(spec, weights)
         self._scratch = np.empty(0, np.uint8)
-
-    @classmethod
-    def load(cls, kernels: Kernels, path: Path, spec: ModelSpec, key: StageKey) -> Stage:
-        """Read a span's parts, packed before or packed now.
-
-        Raises ModelNotPulled, ModelCorrupt naming the tensor, or UnsupportedModel.
-        """
-        span, packs = key.span, Packs.beside(path, spec.digest, key.precision)
-        with open_checkpoint(path) as file:
-            check_tensors(file, spec, span)
-            layers = tuple(
-                packs.get(f"layer-{index:03}", partial(read_layer, file, spec, index, key.precision))
-                for index in range(span.start, span.end)
-            )
-            embedding = final_norm = head = None
-            if spec.is_first(span):
-                embedding = packs.get("embedding", partial(read_table, file, spec, EMBEDDING))
-            if spec.is_last(span):
-                final_norm = packs.get("final-norm", partial(read_norm, file, spec, FINAL_NORM))
-                shared = "embedding" if spec.tied_embeddings else "head"
-                head = embedding if embedding and spec.tied_embeddings else None
-                head = head or packs.get(shared, partial(read_table, file, spec, head_name(spec)))
-        return cls(kernels, spec, span, _Weights(layers, embedding, final_norm, head))
 
     def new_cache(self, context: int) -> KvCache:
         """Allot the keys and values of a session; raise ContextExceeded beyond what the model knows."""
@@ -143,9 +118,12 @@ class Stage:
         """
         if self._head is None:
             raise ShapeMismatch(f"span {self.span} has no output head; only the last stage of a model has")
-        scratch = self._scratch_for(len(hidden), 0, num_threads)
-        scores = self._kernels.logits(self._struct, self._head, hidden, scratch, num_threads)
-        return scores[:, : self.spec.vocab_size]
+        return self.product(self._head, hidden, num_threads)[:, : self.spec.vocab_size]
+
+    def product(self, head: Head, rows: Rows, num_threads: int) -> Rows:
+        """Multiply a matrix with rows [rows, hidden] behind a norm: [rows, padded rows of the matrix]."""
+        scratch = self._scratch_for(len(rows), 0, num_threads)
+        return self._kernels.logits(self._struct, head, rows, scratch, num_threads)
 
     def _call(self, some: Sequence[tuple[Run, slice, NDArray[np.int32]]], num_threads: int) -> None:
         """Compute some rows of some runs at once, in place, and mark those that are no numbers."""
@@ -227,10 +205,10 @@ def _layer(spec: ModelSpec, part: Part) -> Layer:
     q_size = spec.num_heads * spec.head_dim
     return Layer(
         *(_address(part, name) for name in _VECTORS),
-        _matrix(part["query_key_value"], spec.hidden_size, q_size + 2 * spec.num_kv_heads * spec.head_dim),
-        _matrix(part["attention_output"], q_size, spec.hidden_size),
-        _matrix(part["gate_up"], spec.hidden_size, 2 * spec.intermediate_size),
-        _matrix(part["down"], spec.intermediate_size, spec.hidden_size),
+        matrix_of(part["query_key_value"], spec.hidden_size, q_size + 2 * spec.num_kv_heads * spec.head_dim),
+        matrix_of(part["attention_output"], q_size, spec.hidden_size),
+        matrix_of(part["gate_up"], spec.hidden_size, 2 * spec.intermediate_size),
+        matrix_of(part["down"], spec.intermediate_size, spec.hidden_size),
     )
 
 
@@ -238,13 +216,13 @@ def _address(part: Part, name: str) -> int | None:
     return part[name].ctypes.data if name in part else None
 
 
-def _matrix(blocks: NDArray[np.generic], num_columns: int, num_rows: int) -> Matrix:
+def matrix_of(blocks: NDArray[np.generic], num_columns: int, num_rows: int) -> Matrix:
     """Wrap a matrix whose size tells its bits."""
     bits = 4 if blocks.nbytes < num_rows * num_columns else 8
     return Packed(blocks.view(np.uint8), num_columns, bits).matrix
 
 
-def _head(spec: ModelSpec, weights: _Weights) -> Head | None:
+def _head(spec: ModelSpec, weights: Weights) -> Head | None:
     table = _table(spec, weights.head)
     if table is None or weights.final_norm is None:
         return None
@@ -252,4 +230,4 @@ def _head(spec: ModelSpec, weights: _Weights) -> Head | None:
 
 
 def _table(spec: ModelSpec, part: Part | None) -> Matrix | None:
-    return _matrix(part["table"], spec.hidden_size, spec.vocab_size) if part else None
+    return matrix_of(part["table"], spec.hidden_size, spec.vocab_size) if part else None

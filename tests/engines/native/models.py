@@ -14,6 +14,7 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
+from mesh.engines.native import loading
 from mesh.engines.native.cache import KvCache
 from mesh.engines.native.kernels import Head, Kernels, Kind, load_kernels
 from mesh.engines.native.kernels import Stage as StageStruct
@@ -100,7 +101,7 @@ def load(
     kind: Kind | None = None,
 ) -> Stage:
     """Load a span, or all."""
-    return Stage.load(kernels(kind), path, spec, StageKey(spec.digest, span or spec.whole, precision))
+    return loading.load(kernels(kind), path, spec, StageKey(spec.digest, span or spec.whole, precision)).stage
 
 
 def some_ids(spec: ModelSpec, count: int, seed: int = 3) -> Ids:

@@ -70,8 +70,9 @@ def test_bytes_and_operations_are_those_counted_by_hand() -> None:
 
 
 def test_the_weights_read_are_those_that_the_plan_counts() -> None:
-    # all but the final norm's 4 bytes a value, and the embeddings, of which a row is read
-    spec, cost = model_spec("mimo:7b-rl"), cost_of("mimo:7b-rl")
+    # all but the final norm's 4 bytes a value, and the embeddings, of which a row is read; a layer for
+    # multi-token prediction is held and not read, for virtual devices do not guess with it
+    spec, cost = dataclasses.replace(model_spec("mimo:7b-rl"), has_mtp=False), cost_of("mimo:7b-rl")
     held = spec.weights_bytes(spec.whole, Precision.INT4)
     assert cost.layers_bytes + cost.head_bytes == held - 4 * 4096 - spec.table_bytes(Precision.INT4)
 

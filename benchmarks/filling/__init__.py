@@ -1,0 +1,1 @@
+"""Guesses that fill a pipeline of stages, in virtual time."""
