@@ -11,6 +11,7 @@ from mesh.decision import Decision, Privacy
 from mesh.errors import MeshError, StageLost, from_code, retry_after_s
 from mesh.types import (
     Address,
+    Ahead,
     ChatMessage,
     Device,
     Drafting,
@@ -164,6 +165,9 @@ class OpenSession:
     cache begins with them, and every stage says with Resume where it ends, as in later epochs."""
     shared: int = 0
     """How many positions the two have in common."""
+    newest: tuple[int, ...] = ()
+    """The last of the known tokens, where some were guessed and the route is opened anew: by them a stage
+    sees which of the guesses that it computed were right, though nobody came to tell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +188,13 @@ class Frame:
     """Those of all rows, where the last stage is to guess by them."""
     num_wanted: int = 0
     """Tokens that the last stage is to guess behind those that it draws, if it can."""
-    verified_to: int | None = None
-    """Where all rows are of guesses: rows before this position were verified when the frame was sent."""
+    ahead: Ahead | None = None
+    """Where all rows are of guesses: what they follow."""
 
     @property
     def is_ahead(self) -> bool:
         """Whether it follows a frame that nobody has verified: void unless its first token is drawn there."""
-        return self.verified_to is not None
+        return self.ahead is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -494,6 +494,16 @@ class TokenIds:
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """What rows follow that are of guesses only, and were sent ahead of what is verified."""
+
+    known_to: int
+    """Where the known rows end that began this: all behind that, up to these, are of guesses too."""
+    verified_to: int
+    """Rows before this position were verified when these were sent."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hidden:
     """Hidden states between two stages: [positions, hidden_size], row by row, little endian.
 

@@ -19,10 +19,12 @@ itself says that its cache ends where they begin, and the hop before it sends th
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, takewhile
 
 from mesh.config import MAX_FRAME_POSITIONS
+from mesh.types import Ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,8 @@ class Rows:
     """Those of all rows, where the last stage is to guess by them."""
     num_wanted: int = 0
     """Tokens that it is to guess behind those that it draws."""
-    verified_to: int | None = None
-    """Where all rows are of guesses: rows before it were verified when they were sent."""
+    ahead: Ahead | None = None
+    """Where all rows are of guesses: what they follow."""
 
     @property
     def end(self) -> int:
@@ -49,9 +51,14 @@ class Rows:
         return self.start + self.num_rows
 
     @property
+    def guesses(self) -> Iterable[tuple[int, int]]:
+        """Guessed tokens with their positions."""
+        return enumerate(self.drafts, self.end - len(self.drafts))
+
+    @property
     def sure_to(self) -> int:
         """Rows before it are not of guesses, or were guessed right."""
-        return self.end - len(self.drafts) if self.verified_to is None else self.verified_to
+        return self.end - len(self.drafts) if self.ahead is None else self.ahead.verified_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,8 @@ class Relay:
         """Frames that start beyond it are old: the hop before was asked to send on from there."""
         self._sure_to = 0
         """Rows before it are not of guessed tokens, or were guessed right."""
+        self._known_to: int | None = None
+        """Where the last rows ended that were of known tokens; None where no rows are sent on."""
 
     @property
     def reached(self) -> int:
@@ -91,24 +100,28 @@ class Relay:
         """The cache begins with rows of another session: they are there, and were never made for this one."""
         self.length = self._kept_from = self._sure_to = length
 
-    def reopen(self, known: int) -> Rewound:
+    def reopen(self, known: int, newest: Sequence[int] = ()) -> Rewound:
         """The route exists anew: say where the cache ends, and wait for the next hop to say the same.
 
         The gateway has the tokens of rows before `known` - 1: sent again, they may go in one frame. From that
-        row on each is to draw its token once more. Rows of guessed tokens, of which nobody has said here that
-        they are right, are given up: the gateway may have come further meanwhile, by other routes.
+        row on each is to draw its token once more. `newest` are the last of the `known` tokens. Rows of
+        guessed tokens that are not right by them are given up: the gateway may have come further since, by
+        other routes.
         """
         self._sent_to, self._known = None, known
+        self._verify(known - len(newest), newest)
         self._settle(min(self.length, self._sure_to))
         return self._await(self.length)
 
-    def takes(self, start: int, *, is_ahead: bool = False) -> bool:
+    def takes(self, start: int, ahead: Ahead | None = None) -> bool:
         """Whether a frame is to be computed: not if it was sent before this stage asked for earlier ones.
 
-        One that is ahead of what is verified must follow what is here: else that was taken back meanwhile.
+        One that is ahead of what is verified must follow what is here: else that was taken back meanwhile, or
+        what it follows was lost on its way.
         """
-        if is_ahead:
-            return self._awaited is None and start == self.length
+        if ahead is not None:
+            is_next = self._known_to in (None, ahead.known_to) and start == self.length
+            return is_next and self._awaited is None
         if self._awaited is not None and start > self._awaited:
             return False
         self._awaited = None
@@ -116,8 +129,9 @@ class Relay:
 
     def computed(self, rows: Rows) -> list[Rows]:
         """Take what came out of a frame; return what the next hop is to be sent now, maybe nothing."""
-        if rows.verified_to is None:
+        if rows.ahead is None:
             self._settle(rows.start)
+            self._known_to = rows.sure_to
         self.length = rows.end
         self._sure_to = max(self._sure_to, rows.sure_to)
         self._keep(rows)
@@ -145,10 +159,20 @@ class Relay:
         self._kept.clear()
         self.kept_bytes, self._kept_from = 0, self.length
 
+    def _verify(self, start: int, tokens: Sequence[int]) -> None:
+        """Tokens are known from a position on: guesses that are the same are right, up to one that is not."""
+        guesses = chain.from_iterable(rows.guesses for rows in self._kept[self._first_guess :])
+        for position, guess in guesses:
+            if position < self._sure_to:
+                continue
+            if not 0 <= position - start < len(tokens) or tokens[position - start] != guess:
+                return
+            self._sure_to = position + 1
+
     def _settle(self, position: int) -> None:
         """What is before a position was guessed right, or was no guess; the rest is taken back."""
         for at in range(self._first_guess, len(self._kept)):
-            self._kept[at] = replace(self._kept[at], drafts=(), verified_to=None)
+            self._kept[at] = replace(self._kept[at], drafts=(), ahead=None)
         if position < self.length:
             self._cut(position)
 
@@ -189,7 +213,7 @@ class Relay:
         if self._sent_to is None or self._sent_to >= self.length:
             return []
         sent_to, guesses = self._sent_to, self._kept[self._first_guess :]
-        if self._known is not None and guesses and guesses[0].start < sent_to < guesses[0].end:
+        if self._known is not None and any(rows.start < sent_to < rows.end for rows in guesses):
             return []
         self._sent_to = self.length
         # As a rule only the newest: so it is looked for from the end.

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from mesh.config import MAX_FRAME_POSITIONS
 from mesh.errors import BadSetting, ContextExceeded
-from mesh.logic.speculation import STAGE, Speculation
-from mesh.messages import GUESSES_SINCE, Frame, Token
-from mesh.types import FinishReason, Guesses, Plan, SessionId, TokenIds
+from mesh.logic.speculation import MOST_PENDING, STAGE, Speculation
+from mesh.messages import GUESSES_SINCE, Frame, Resume, Token
+from mesh.types import Ahead, FinishReason, Guesses, Plan, SessionId, TokenIds
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +78,15 @@ class Session:
         self.epoch = 0
         self.speculation = speculation
         """The guessing at what comes; None: nothing is guessed."""
-        self._may_guess = True
-        """Whether all stages of the route understand guesses."""
+        self._understands_guesses = True
+        """Whether all stages of the route do."""
+        self._num_stages = 1
+        self._ends: dict[int, int] = {}
+        """Where the caches of stages end, by what they have said of a route that was opened anew."""
         self._num_sure = 0
         """Of the history, whose rows the stages have for sure, once a token was drawn."""
+        self._known_to = 0
+        """Where the known rows ended which all that is under way follows."""
         self._prompt = prompt
         self._max_tokens = max_tokens
         self._stop_ids = stop_ids
@@ -118,6 +123,12 @@ class Session:
         """Of the history, what others may begin with: rows behind it may be of wrong guesses."""
         guesses = self.guesses
         return self.history[: self._num_sure] if guesses and guesses.num_drafted else self.history
+
+    @property
+    def newest(self) -> tuple[int, ...]:
+        """The last tokens, as many as stages may take for mere guesses still when a route is opened anew."""
+        is_guessed = self.speculation is not None and self.epoch > 0
+        return self.history[-MOST_PENDING:] if is_guessed else ()
 
     @property
     def position(self) -> int:
@@ -184,16 +195,38 @@ class Session:
         """What was guessed so far; None where nothing is."""
         return self.speculation.guesses if self.speculation is not None else None
 
+    @property
+    def has_caught_up(self) -> bool:
+        """Whether all tokens that the stages have are known here.
+
+        Where a route was opened anew the stages may be further, for the gateway before this one was or its
+        tokens were lost; they are told again, one by one. Until then nothing is guessed: the token told again
+        and the one drawn for a guess would be taken for each other.
+        """
+        if self.epoch == 0:
+            return True
+        return len(self._ends) == self._num_stages and self.position > max(self._ends.values())
+
+    @property
+    def _may_guess(self) -> bool:
+        return self._understands_guesses and self.has_caught_up
+
     def take_route(self, plan: Plan) -> None:
         """Frames take this way from now on."""
-        self._may_guess = all(stage.node.version >= GUESSES_SINCE for stage in plan.stages)
+        self._understands_guesses = all(stage.node.version >= GUESSES_SINCE for stage in plan.stages)
+        self._num_stages = len(plan.stages)
         if self.speculation is not None:
             self.speculation.route(len(plan.stages))
 
     def reopened(self) -> None:
         """The route is another from now on: what was asked by the last one, with its guesses, is void."""
         self.epoch += 1
+        self._ends = {}
         self.not_asked()
+
+    def resumed(self, resume: Resume) -> None:
+        """A stage of this route has said where its cache ends."""
+        self._ends[resume.index] = max(resume.position, self._ends.get(resume.index, 0))
 
     def not_asked(self) -> None:
         """The frames that were made last, with their guesses, are not under way."""
@@ -215,8 +248,10 @@ class Session:
         start = self.position + len(speculation.pending)
         for sending in speculation.sending(most):
             if sending.is_ahead:
-                yield self._asking(start, sending.tokens, sending.tokens, verified_to=self.position)
+                ahead = Ahead(self._known_to, self.position)
+                yield self._asking(start, sending.tokens, sending.tokens, ahead)
             else:
+                self._known_to = self.position
                 yield self._asking(start - 1, (self._generated[-1], *sending.tokens), sending.tokens)
             start += len(sending.tokens)
 
@@ -234,9 +269,9 @@ class Session:
         start: int,
         ids: tuple[int, ...],
         drafts: tuple[int, ...] = (),
+        ahead: Ahead | None = None,
         *,
         asks: bool = True,
-        verified_to: int | None = None,
     ) -> Frame:
         guessing = self.speculation is not None and self.speculation.asks_stage
         return Frame(
@@ -249,7 +284,7 @@ class Session:
             drafts=drafts,
             tokens=ids if guessing else (),
             num_wanted=self.speculation.num_wanted if self.speculation and guessing and asks else 0,
-            verified_to=verified_to,
+            ahead=ahead,
         )
 
 

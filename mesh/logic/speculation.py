@@ -33,6 +33,9 @@ MOST_DRAFTS = FEW_ROWS - 1
 MOST_AHEAD = 8
 """Frames ahead of the one that is verified: as many as stages and ways between them can hold in a home."""
 
+MOST_PENDING = MOST_DRAFTS + MOST_AHEAD * (MOST_DRAFTS + 1)
+"""Guessed tokens that are under way at once."""
+
 MOST_WANTED = 24
 """Tokens that a model is asked to guess at once."""
 

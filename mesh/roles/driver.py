@@ -194,6 +194,7 @@ class Driver:
             gateway_id=self._means.own.node_id,
             source=reuse.source if reuse else None,
             shared=reuse.shared if reuse else 0,
+            newest=self.session.newest,
         )
 
     async def _follow(self, helpers: Helpers) -> Outcome:
@@ -222,7 +223,7 @@ class Driver:
                 self._routes.trouble(news, epoch)
 
     async def _token(self, token: Token) -> Outcome | None:
-        is_steady = self._first_s is not None and self._account is None
+        is_steady = self._first_s is not None and self._account is None and self.session.has_caught_up
         now, gap_s = now_s(), now_s() - self._heard_s
         accepted = self.session.accept(token, gap_s if is_steady else None)
         if accepted is None:
@@ -286,6 +287,7 @@ class Driver:
             position = self.session.position
             made = position - 1 if self.session.tokens else 0
             self._account.resumed(resume, position, made)
+        self.session.resumed(resume)
         await self._post_all(self._feeding.resumed(resume))
 
     async def _reroute(self, interruption: Interruption, helpers: Helpers) -> None:

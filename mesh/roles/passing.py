@@ -48,7 +48,7 @@ class Passing:
                 drafts=rows.drafts,
                 tokens=rows.tokens,
                 num_wanted=rows.num_wanted,
-                verified_to=rows.verified_to,
+                ahead=rows.ahead,
             )
             await self.pass_on(place, following)
 

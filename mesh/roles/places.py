@@ -95,7 +95,7 @@ class Places:
         place.orphaned_s, place.is_abandoned, place.heard_s = None, False, now_s()
         self._means.attention.attend(place.cache, self._neighbours(place))
         if opening.epoch > 0 or opening.source is not None:
-            await self.passing.say(place, self._reopened(place, opening.known))
+            await self.passing.say(place, _reopened(place))
             await self.passing.repeat_tokens(place, opening.known)
         await self.passing.pass_on(place, replace(opening, index=opening.index + 1))
 
@@ -127,7 +127,7 @@ class Places:
             place = self._place_of(frame)
         except UnknownSession as error:
             return error
-        if place is None or not place.relay.takes(frame.start, is_ahead=frame.is_ahead):
+        if place is None or not place.relay.takes(frame.start, frame.ahead):
             return None
         if frame.is_ahead and place.next_hop is None and place.drawn.get(frame.start) != frame.drafts[0]:
             return None  # another token was drawn than was guessed
@@ -280,13 +280,6 @@ class Places:
         place.relay.begin_with(length)
         return place
 
-    def _reopened(self, place: Place, known: int) -> Rewound:
-        """Where the cache ends; at the last stage before the row whose token is wanted and not known here."""
-        rewound = place.relay.reopen(known)
-        if place.next_hop is None and place.relay.length >= known > 0 and known not in place.drawn:
-            return place.relay.take_back(known - 1)
-        return rewound
-
     async def _leave_others(self, opening: OpenSession) -> None:
         """Free what this node had of a session by an older route, and has no more."""
         route = opening.route
@@ -330,6 +323,15 @@ class Places:
         return nodes
 
 
+def _reopened(place: Place) -> Rewound:
+    """Where the cache ends; at the last stage before the row whose token is wanted and not known here."""
+    known = place.opening.known
+    rewound = place.relay.reopen(known, place.opening.newest)
+    if place.next_hop is None and place.relay.length >= known > 0 and known not in place.drawn:
+        return place.relay.take_back(known - 1)
+    return rewound
+
+
 def _step(frame: Frame, place: Place) -> Step:
     """What the engine is to do for a frame; only the last stage verifies guesses, and guesses."""
     if place.next_hop is not None:
@@ -355,7 +357,7 @@ def _rows(frame: Frame, num_rows: int, data: bytes) -> Rows:
         drafts=frame.drafts,
         tokens=frame.tokens,
         num_wanted=frame.num_wanted,
-        verified_to=frame.verified_to,
+        ahead=frame.ahead,
     )
 
 

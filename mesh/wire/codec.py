@@ -15,7 +15,7 @@ from google.protobuf.message import Message as Protobuf
 from mesh import messages as m
 from mesh.config import MAX_PADDING_BYTES
 from mesh.errors import BadSetting, MalformedMessage, MeshError
-from mesh.types import Drafting, Hidden, NodeId, Payload, SessionId, TokenIds
+from mesh.types import Ahead, Drafting, Hidden, NodeId, Payload, SessionId, TokenIds
 from mesh.wire import client_pb2, link_pb2, session_pb2, stage_pb2
 from mesh.wire import decisions as d
 from mesh.wire import values as v
@@ -70,8 +70,9 @@ def _frame_to_pb(frame: m.Frame) -> session_pb2.Frame:
         drafts=frame.drafts,
         row_tokens=frame.tokens,
         num_wanted=frame.num_wanted,
-        verified_to=frame.verified_to,
     )
+    if frame.ahead is not None:
+        pb.ahead.known_to, pb.ahead.verified_to = frame.ahead.known_to, frame.ahead.verified_to
     match frame.payload:
         case TokenIds(ids):
             pb.tokens.ids.extend(ids)
@@ -89,7 +90,7 @@ def _frame_from_pb(pb: session_pb2.Frame) -> m.Frame:
             payload = Hidden(pb.hidden.data)
         case _:
             raise ValueError("a frame without a payload")
-    if pb.HasField("verified_to") and not pb.drafts:
+    if pb.HasField("ahead") and not pb.drafts:
         raise ValueError("a frame of guesses without a guess")
     return m.Frame(
         session_id=SessionId(pb.session_id),
@@ -101,7 +102,7 @@ def _frame_from_pb(pb: session_pb2.Frame) -> m.Frame:
         drafts=tuple(pb.drafts),
         tokens=tuple(pb.row_tokens),
         num_wanted=pb.num_wanted,
-        verified_to=pb.verified_to if pb.HasField("verified_to") else None,
+        ahead=Ahead(pb.ahead.known_to, pb.ahead.verified_to) if pb.HasField("ahead") else None,
     )
 
 
@@ -118,6 +119,7 @@ def _open_to_pb(opening: m.OpenSession) -> session_pb2.OpenSession:
         gateway_id=opening.gateway_id,
         source=opening.source,
         shared=opening.shared,
+        newest=opening.newest,
     )
 
 
@@ -136,6 +138,7 @@ def _open_from_pb(pb: session_pb2.OpenSession) -> m.OpenSession:
         gateway_id=NodeId(pb.gateway_id),
         source=SessionId(pb.source) if pb.HasField("source") else None,
         shared=pb.shared,
+        newest=tuple(pb.newest),
     )
 
 

@@ -32,7 +32,7 @@ class Sampling(_message.Message):
     def __init__(self, temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., min_p: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class OpenSession(_message.Message):
-    __slots__ = ("session_id", "epoch", "route", "index", "gateway", "context", "sampling", "known", "gateway_id", "source", "shared")
+    __slots__ = ("session_id", "epoch", "route", "index", "gateway", "context", "sampling", "known", "gateway_id", "source", "shared", "newest")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ROUTE_FIELD_NUMBER: _ClassVar[int]
@@ -44,6 +44,7 @@ class OpenSession(_message.Message):
     GATEWAY_ID_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     SHARED_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     epoch: int
     route: _containers.RepeatedCompositeFieldContainer[Hop]
@@ -55,7 +56,8 @@ class OpenSession(_message.Message):
     gateway_id: str
     source: str
     shared: int
-    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., route: _Optional[_Iterable[_Union[Hop, _Mapping]]] = ..., index: _Optional[int] = ..., gateway: _Optional[_Union[_node_pb2.Address, _Mapping]] = ..., context: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., known: _Optional[int] = ..., gateway_id: _Optional[str] = ..., source: _Optional[str] = ..., shared: _Optional[int] = ...) -> None: ...
+    newest: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., route: _Optional[_Iterable[_Union[Hop, _Mapping]]] = ..., index: _Optional[int] = ..., gateway: _Optional[_Union[_node_pb2.Address, _Mapping]] = ..., context: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., known: _Optional[int] = ..., gateway_id: _Optional[str] = ..., source: _Optional[str] = ..., shared: _Optional[int] = ..., newest: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class TokenIds(_message.Message):
     __slots__ = ("ids",)
@@ -69,8 +71,16 @@ class Hidden(_message.Message):
     data: bytes
     def __init__(self, data: _Optional[bytes] = ...) -> None: ...
 
+class Ahead(_message.Message):
+    __slots__ = ("known_to", "verified_to")
+    KNOWN_TO_FIELD_NUMBER: _ClassVar[int]
+    VERIFIED_TO_FIELD_NUMBER: _ClassVar[int]
+    known_to: int
+    verified_to: int
+    def __init__(self, known_to: _Optional[int] = ..., verified_to: _Optional[int] = ...) -> None: ...
+
 class Frame(_message.Message):
-    __slots__ = ("session_id", "epoch", "start", "sample", "index", "drafts", "row_tokens", "num_wanted", "verified_to", "tokens", "hidden")
+    __slots__ = ("session_id", "epoch", "start", "sample", "index", "drafts", "row_tokens", "num_wanted", "ahead", "tokens", "hidden")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
@@ -79,7 +89,7 @@ class Frame(_message.Message):
     DRAFTS_FIELD_NUMBER: _ClassVar[int]
     ROW_TOKENS_FIELD_NUMBER: _ClassVar[int]
     NUM_WANTED_FIELD_NUMBER: _ClassVar[int]
-    VERIFIED_TO_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     HIDDEN_FIELD_NUMBER: _ClassVar[int]
     session_id: str
@@ -90,10 +100,10 @@ class Frame(_message.Message):
     drafts: _containers.RepeatedScalarFieldContainer[int]
     row_tokens: _containers.RepeatedScalarFieldContainer[int]
     num_wanted: int
-    verified_to: int
+    ahead: Ahead
     tokens: TokenIds
     hidden: Hidden
-    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., start: _Optional[int] = ..., sample: _Optional[bool] = ..., index: _Optional[int] = ..., drafts: _Optional[_Iterable[int]] = ..., row_tokens: _Optional[_Iterable[int]] = ..., num_wanted: _Optional[int] = ..., verified_to: _Optional[int] = ..., tokens: _Optional[_Union[TokenIds, _Mapping]] = ..., hidden: _Optional[_Union[Hidden, _Mapping]] = ...) -> None: ...
+    def __init__(self, session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., start: _Optional[int] = ..., sample: _Optional[bool] = ..., index: _Optional[int] = ..., drafts: _Optional[_Iterable[int]] = ..., row_tokens: _Optional[_Iterable[int]] = ..., num_wanted: _Optional[int] = ..., ahead: _Optional[_Union[Ahead, _Mapping]] = ..., tokens: _Optional[_Union[TokenIds, _Mapping]] = ..., hidden: _Optional[_Union[Hidden, _Mapping]] = ...) -> None: ...
 
 class Token(_message.Message):
     __slots__ = ("session_id", "epoch", "position", "token", "more", "guessed")

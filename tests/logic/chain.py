@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from mesh.logic.relay import Relay, Rewound, Rows
+from mesh.types import Ahead
 
 ROW_BYTES = 8
 _PRIME = 2**61 - 1
@@ -21,6 +22,8 @@ class Opening:
     """The route exists anew; the gateway knows so many positions."""
 
     known: int
+    newest: tuple[int, ...] = ()
+    """The last of them."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Resume:
     """The sender's cache ends there."""
 
     position: int
+    index: int
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ class Stage:
     """Positions that it has computed."""
     again: set[int] = field(default_factory=set)
     """Those that it has computed more than once."""
+    given_up: set[tuple[int, int]] = field(default_factory=set)
+    """What it had made of positions that the gateway knew, and gave up when the route was opened anew."""
     has_forgotten: bool = False
     drawn: dict[int, int] = field(default_factory=dict)
 
@@ -108,7 +114,7 @@ class Stage:
 
     def draw(self, rows: Rows) -> Drawn:
         """What follows the last row that is sure, and each guess behind it that is right."""
-        drafts = rows.drafts if rows.verified_to is None else rows.drafts[1:]
+        drafts = rows.drafts if rows.ahead is None else rows.drafts[1:]
         position = rows.end - len(drafts)
         tokens: list[int] = []
         for draft in (*drafts, None):
@@ -135,9 +141,13 @@ class Chain:
         So many frames with what may follow that go ahead.
         """
         self.guess = guess
+        self.num_newest = max_rows * (ahead + 2)
+        """Tokens by which stages are told which guesses were right."""
         self.num_ahead = ahead
         self.sent: list[tuple[int, ...]] = []
         """Guessed tokens that are under way, by frame."""
+        self.known_to = 0
+        """Where the known rows ended that they follow."""
         self.ids = list(prompt)
         self.num_prompt = len(prompt)
         self.num_positions = max(num_positions, len(prompt))
@@ -152,6 +162,10 @@ class Chain:
         self.down: list[deque[tuple[int, Said]]] = [deque() for _ in range(num_stages)]
         self.up: list[deque[tuple[int, Said]]] = [deque() for _ in range(num_stages)]
         self.tokens: deque[tuple[int, Said]] = deque()
+        self.told: deque[tuple[int, Said]] = deque()
+        """What stages tell the gateway of their caches."""
+        self.ends: dict[int, int] = {}
+        """Where they end, by what was told of this route."""
         self._ask_from(0)
 
     def roll_back(self, position: int, token: int) -> None:
@@ -187,7 +201,7 @@ class Chain:
 
     def break_links(self, mask: int) -> None:
         """What is under way on some links is lost, though nobody is; then the route is opened anew."""
-        for at, link in enumerate([*self.down, *self.up, self.tokens]):
+        for at, link in enumerate(self._links):
             if mask >> at & 1:
                 link.clear()
         self.open_anew()
@@ -195,8 +209,9 @@ class Chain:
     def open_anew(self) -> None:
         self.epoch += 1
         self.sent = []
+        self.ends = {}
         self.fed_from, self.opened_at = None, len(self.ids)
-        self.down[0].append((self.epoch, Opening(len(self.ids))))
+        self.down[0].append((self.epoch, Opening(len(self.ids), tuple(self.ids[-self.num_newest :]))))
 
     def forget(self, index: int) -> None:
         """Keep no rows at a stage any more."""
@@ -214,7 +229,7 @@ class Chain:
 
     def deliver(self, choice: int) -> None:
         """Have one message arrive: the next one of some link."""
-        links = [*self.down, *self.up, self.tokens]
+        links = self._links
         waiting = [at for at, link in enumerate(links) if link]
         if not waiting:
             return
@@ -225,17 +240,29 @@ class Chain:
             self._arrives(self.stages[at], epoch, said)
         elif at < 2 * num_stages:
             self._comes_back(at - num_stages - 1, epoch, said)
-        elif epoch == self.epoch:
-            assert isinstance(said, Drawn)
+        elif epoch == self.epoch and isinstance(said, Drawn):
             self._hear(said)
+        elif epoch == self.epoch and isinstance(said, Resume):
+            self.ends[said.index] = max(said.position, self.ends.get(said.index, 0))
 
     def deliver_all(self) -> None:
         """Have everything arrive, the first links first."""
         for _ in range(100_000):
-            if not any([*self.down, *self.up, self.tokens]):
+            if not any(self._links):
                 return
             self.deliver(0)
         raise AssertionError("messages without end")
+
+    @property
+    def _links(self) -> list[deque[tuple[int, Said]]]:
+        return [*self.down, *self.up, self.tokens, self.told]
+
+    @property
+    def _may_guess(self) -> bool:
+        """Whether all tokens that the stages have are known."""
+        if not self.epoch:
+            return True
+        return len(self.ends) == len(self.stages) and len(self.ids) > max(self.ends.values())
 
     def _ask_from(self, position: int) -> None:
         for start in range(position, len(self.ids), self.max_rows):
@@ -246,8 +273,10 @@ class Chain:
     def _hear(self, drawn: Drawn) -> None:
         if drawn.position != len(self.ids) or len(self.ids) >= self.num_positions:
             return
-        tokens = (drawn.token, *drawn.more)
-        self.ids.extend(tokens[: self.num_positions - len(self.ids)])
+        tokens, left = (drawn.token, *drawn.more), self.num_positions - len(self.ids)
+        self.ids.extend(tokens[:left])
+        if len(tokens) > left:
+            return  # the stages have the last row already: it was guessed
         expected = [token for sent in self.sent[:1] for token in sent] + [s[0] for s in self.sent[1:2]]
         if len(self.sent) > 1 and list(tokens) == expected:
             self.sent = [self.sent[1][1:], *self.sent[2:]]
@@ -256,27 +285,28 @@ class Chain:
         self.sent = []
         newest = len(self.ids) - 1
         if self.fed_from is not None and newest >= self.fed_from:
-            self.sent = [self.guess(self.ids)]
+            self.sent = [self.guess(self.ids) if self._may_guess else ()]
             ids = [self.ids[-1], *self.sent[0]]
             made = Rows(newest, len(ids), packed(ids), sample=True, drafts=self.sent[0])
             self.down[0].append((self.epoch, made))
+            self.known_to = len(self.ids)
             self._go_ahead()
 
     def _go_ahead(self) -> None:
         """Send what may follow all that is under way."""
-        while len(self.sent) <= self.num_ahead:
+        while self._may_guess and len(self.sent) <= self.num_ahead:
             pending = [*self.ids, *(token for sent in self.sent for token in sent)]
             if not (drafts := self.guess(pending)):
                 return
-            start, known = len(pending), len(self.ids)
-            made = Rows(start, len(drafts), packed(list(drafts)), True, drafts, verified_to=known)
+            ahead = Ahead(self.known_to, len(self.ids))
+            made = Rows(len(pending), len(drafts), packed(list(drafts)), True, drafts, ahead=ahead)
             self.down[0].append((self.epoch, made))
             self.sent.append(drafts)
 
     def _arrives(self, stage: Stage, epoch: int, said: Said) -> None:
         if isinstance(said, Opening):
             stage.epoch = epoch
-            self._say(stage, self._reopened(stage, said.known))
+            self._say(stage, self._reopened(stage, said))
             self._tell_tokens(stage, said.known)
             self._pass_on(stage, [said])
         elif isinstance(said, Rows) and epoch == stage.epoch and self._takes(stage, said):
@@ -294,13 +324,16 @@ class Chain:
                 self.tokens.append((stage.epoch, drawn))
 
     def _takes(self, stage: Stage, rows: Rows) -> bool:
-        is_ahead, is_last = rows.verified_to is not None, stage.index + 1 == len(self.stages)
-        if not stage.relay.takes(rows.start, is_ahead=is_ahead):
+        is_last = stage.index + 1 == len(self.stages)
+        if not stage.relay.takes(rows.start, rows.ahead):
             return False
-        return not (is_ahead and is_last) or stage.drawn.get(rows.start) == rows.drafts[0]
+        return not (rows.ahead and is_last) or stage.drawn.get(rows.start) == rows.drafts[0]
 
-    def _reopened(self, stage: Stage, known: int) -> Rewound:
-        rewound = stage.relay.reopen(known)
+    def _reopened(self, stage: Stage, opening: Opening) -> Rewound:
+        known, had = opening.known, stage.relay.length
+        rewound = stage.relay.reopen(known, opening.newest)
+        length = stage.relay.length
+        stage.given_up.update(enumerate(stage.made[length : min(had, known)], length))
         is_last = stage.index + 1 == len(self.stages)
         if is_last and stage.relay.length >= known and known not in stage.drawn:
             return stage.relay.take_back(known - 1)
@@ -327,7 +360,9 @@ class Chain:
                 self._pass_on(stage, answer)
 
     def _say(self, stage: Stage, rewound: Rewound) -> None:
-        self.up[stage.index].append((stage.epoch, Resume(rewound.position)))
+        resume = Resume(rewound.position, stage.index)
+        self.up[stage.index].append((stage.epoch, resume))
+        self.told.append((stage.epoch, resume))
 
     def _pass_on(self, stage: Stage, said: list[Opening] | list[Rows]) -> None:
         if stage.index + 1 < len(self.stages):

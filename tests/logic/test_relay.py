@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mesh.config import MAX_FRAME_POSITIONS
 from mesh.logic import relay as relay_module
 from mesh.logic.relay import Relay, Rewound, Rows
+from mesh.types import Ahead
 from tests.logic.chain import Chain, answer, undivided
 
 
@@ -228,6 +229,9 @@ def check(
         chain.deliver_all()
     assert chain.ids == answer(num_stages, chain.ids[: chain.num_prompt], chain.num_positions)
     assert chain.stages[-1].made[: len(chain.ids)] == undivided(num_stages, chain.ids)
+    for stage in chain.stages:
+        right = enumerate(undivided(stage.index + 1, chain.ids))
+        assert stage.has_forgotten or not stage.given_up & set(right)
     if not is_once:
         return
     assert [stage.index for stage in chain.stages if stage.again and not stage.has_forgotten] == []
@@ -311,6 +315,12 @@ def test_a_stage_with_less_than_the_next_sends_on_only_what_that_one_lacks() -> 
 
 _ANOTHER_GATEWAY: list[Step] = [("deliver many", 0), ("take over", 0)]
 """It knows the newest token, and the stages have the row of a wrong guess in its place."""
+_UNHEARD: list[Step] = [*[("deliver", 0)] * 8, ("lose", 1)]
+"""The last stage is further than a gateway that guesses wrong, and than the new stage before it."""
+_MANY_UNHEARD: list[Step] = [("deliver", 0), ("deliver", 0), ("deliver many", 0), ("lose", 1)]
+"""It has drawn tokens for right guesses, and tells them again one by one, as if they were those asked for."""
+_LOST_BEFORE: list[Step] = [("deliver many", 0), ("break links", 2)]
+"""A frame is lost, and the one that goes ahead of it comes to a stage with as many rows of other guesses."""
 _GUESSES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=6)
 
 
@@ -322,6 +332,9 @@ _GUESSES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=1,
     ahead=st.integers(0, 3),
 )
 @example(num_stages=2, prompt=[1], num_positions=6, steps=_ANOTHER_GATEWAY, plan=[(0, 1)], ahead=0)
+@example(3, [1], 4, _LOST_BEFORE, [(0, 1)], 1)
+@example(2, [1], 7, _UNHEARD, [(2, 0), (1, 0), (0, 1), (0, 1)], 2)
+@example(2, [1], 9, _MANY_UNHEARD, [(0, 0), (2, 0), (0, 0)], 1)
 def test_guesses_right_and_wrong_change_no_token_whatever_is_lost_when(
     num_stages: int,
     prompt: list[int],
@@ -332,6 +345,50 @@ def test_guesses_right_and_wrong_change_no_token_whatever_is_lost_when(
 ) -> None:
     guess = guesses(num_stages, plan)
     check(num_stages, prompt, num_positions, steps, is_once=False, guess=guess, ahead=ahead)
+
+
+def test_what_follows_a_frame_that_was_lost_is_not_taken() -> None:
+    relay = a_relay(20)
+    relay.computed(replace(rows(20, 2), drafts=(98,)))
+    ahead = Ahead(21, 21)
+    assert relay.takes(22, ahead)
+    assert not relay.takes(23, ahead)
+    assert not relay.takes(22, Ahead(22, 22))  # it follows a frame with the token of position 21
+
+
+@pytest.mark.parametrize("has", [3, 4, 6])
+def test_of_guesses_of_which_the_next_hop_has_a_part_nothing_is_sent(has: int) -> None:
+    relay = Relay()
+    relay.reopen(2)
+    relay.resumed(has)
+    relay.computed(rows(0, 2))
+    assert relay.computed(replace(rows(2, 3), drafts=(98, 98))) == []
+    ahead = replace(rows(5, 2), drafts=(98, 98), ahead=Ahead(3, 3))
+    assert relay.computed(ahead) == []  # as what is known a guess would be taken for a token
+
+
+@pytest.mark.parametrize(
+    ("newest", "length"),
+    [
+        pytest.param((8, 1, 2, 3), 24, id="all were right"),
+        pytest.param((8, 1, 2, 7), 23, id="the last was wrong"),
+        pytest.param((8, 7, 2, 3), 21, id="what follows a wrong one is void"),
+        pytest.param((2,), 21, id="too few are told"),
+        pytest.param((8, 1), 22, id="the gateway has not come further"),
+    ],
+)
+def test_rows_of_guesses_that_a_reopened_route_shows_to_be_right_stay(
+    newest: tuple[int, ...], length: int
+) -> None:
+    relay = a_relay(20)
+    relay.computed(replace(rows(20, 3), drafts=(1, 2)))
+    relay.computed(replace(rows(23, 1), drafts=(3,), ahead=Ahead(21, 21)))
+    known = 23 if newest == (2,) else 20 + len(newest)
+    assert relay.reopen(known, newest) == Rewound(length, length)
+    lacking = relay.resumed(0)
+    assert isinstance(lacking, list)
+    (sent,) = lacking
+    assert (sent.data, sent.drafts) == (rows(0, length).data, ())
 
 
 def test_rows_of_guesses_of_which_nobody_has_said_that_they_are_right_are_given_up_with_the_route() -> None:

@@ -18,7 +18,7 @@ from mesh.logic.session import (
     planned_context,
 )
 from mesh.logic.speculation import STAGE, Speculation
-from mesh.messages import Frame, Token
+from mesh.messages import Frame, Resume, Token
 from mesh.types import (
     Address,
     DeviceClass,
@@ -373,7 +373,8 @@ def test_another_route_asks_for_the_token_without_the_guesses_of_the_last() -> N
 
 def starts(frames: Sequence[Frame]) -> list[tuple[int, tuple[int, ...], int | None]]:
     """Where frames start, what is guessed in them, and what was verified before those that go ahead."""
-    return [(frame.start, frame.drafts, frame.verified_to) for frame in frames]
+    verified = [frame.ahead.verified_to if frame.ahead else None for frame in frames]
+    return [(frame.start, frame.drafts, to) for frame, to in zip(frames, verified, strict=True)]
 
 
 def test_what_may_follow_goes_ahead_in_frames_of_its_own() -> None:
@@ -404,7 +405,7 @@ def test_a_wrong_guess_makes_void_what_went_ahead_of_it(more: tuple[int, ...]) -
     first = 104 if more else 8
     accepted = heard(session, Token(OURS, 0, 6, first, more))
     assert accepted.frames[0].start == session.position - 1
-    assert accepted.frames[0].verified_to is None
+    assert accepted.frames[0].ahead is None
     assert accepted.frames[1].start == session.position + 1
     assert session.guesses == Guesses(2, (Drafted("echo", 5, int(bool(more))),))
 
@@ -423,8 +424,36 @@ def test_what_went_ahead_by_the_last_route_is_void() -> None:
     session, _ = a_guessing_session(max_tokens=20, depth=1, num_ahead=2)
     heard(session, token(5, 7))
     session.reopened()
+    session.resumed(Resume(OURS, 1, 0, 6, 6))
     accepted = heard(session, Token(OURS, 1, 6, 104))
     assert starts(accepted.frames)[0] == (6, (7,), None)
+
+
+def test_nothing_is_guessed_until_all_that_the_stages_of_a_reopened_route_have_is_known() -> None:
+    session, _ = a_guessing_session(max_tokens=20, depth=1, num_ahead=1)
+    session.take_route(route(ProtocolVersion(1, 1), ProtocolVersion(1, 1)))
+    heard(session, token(5, 7))
+    session.reopened()
+    session.resumed(Resume(OURS, 1, 0, 0, 0))
+    accepted = heard(session, Token(OURS, 1, 6, 104))
+    assert starts(accepted.frames) == [(6, (), None)]  # the other stage has not spoken
+    session.resumed(Resume(OURS, 1, 1, 8, 8))
+    for position in (7, 8):
+        assert not session.has_caught_up
+        accepted = heard(session, Token(OURS, 1, position, 104))
+    assert session.has_caught_up
+    assert starts(accepted.frames) == [(8, (104,), None), (10, (104, 104), 9)]
+
+
+def test_a_reopened_route_is_told_by_which_tokens_guesses_were_right() -> None:
+    session, _ = a_guessing_session()
+    heard(session, token(5, 7))
+    assert session.newest == ()  # nothing was guessed before the first route
+    session.reopened()
+    assert session.newest == (*range(100, 105), 7)
+    plain = a_session()
+    plain.reopened()
+    assert plain.newest == ()
 
 
 def test_a_stage_that_guesses_is_told_the_tokens_and_what_it_guessed_goes_along() -> None:

@@ -243,3 +243,25 @@ def test_without_such_a_layer_nobody_guesses_by_it() -> None:
     assert heard.summary.guesses is None
     assert heard.decision is not None
     assert "tiny guesses no tokens by itself: it has no layer for that" in heard.decision.notes
+
+
+@pytest.mark.parametrize("num_tokens", [1, 3, 5, 8, 20])
+@pytest.mark.parametrize("num_ahead", [0, 2])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_stage_that_lives_computes_no_right_guess_again(
+    monkeypatch: pytest.MonkeyPatch, place: int, num_ahead: int, num_tokens: int
+) -> None:
+    guess_with(monkeypatch, lambda: Knowing(0.0, 0.0, 1), depth=3, num_ahead=num_ahead)
+
+    async def main() -> None:
+        async with a_roomy_home() as home:
+            await home.start("watch", 10 * KB)
+            await asyncio.sleep(3)
+            route = [stage.node.name for stage in (await home.client("watch").plan()).stages]
+            assert len(route) == 3
+            heard = await listen(home, {num_tokens: lambda: stop_at_once(home, route[place])}, at="watch")
+            assert heard.tokens == expected()
+            (recovery,) = heard.recoveries
+            assert (recovery.lost, recovery.recomputed_layers) == ((route[place],), 0)
+
+    run(main())

@@ -16,6 +16,7 @@ from mesh.decision import Decision, Option, OptionKind, Prediction, Privacy, Sha
 from mesh.errors import BadSetting, MalformedMessage
 from mesh.types import (
     Address,
+    Ahead,
     ChatMessage,
     Device,
     DeviceClass,
@@ -119,7 +120,7 @@ EXAMPLES: list[m.Message] = [
     OPENING,
     m.Frame(SESSION, 1, 2, 7, TokenIds((1, 2)), sample=True),
     m.Frame(SESSION, 1, 0, 7, TokenIds((1, 2, 3)), sample=True, drafts=(2, 3)),
-    m.Frame(SESSION, 1, 0, 7, TokenIds((2, 3)), True, (2, 3), (2, 3), num_wanted=4, verified_to=0),
+    m.Frame(SESSION, 1, 0, 7, TokenIds((2, 3)), True, (2, 3), (2, 3), num_wanted=4, ahead=Ahead(1, 0)),
     m.Frame(SESSION, 1, 1, 7, Hidden(b"\0" * 8), True, tokens=(1, 2**32 - 1)),
     m.Token(SESSION, 1, 8, 49151),
     m.Token(SESSION, 1, 8, 49151, (3,), (0, 2**32 - 1)),
@@ -167,6 +168,7 @@ VARIANTS: list[m.Message] = [
     m.RequestFailed(5, "internal", ""),
     m.CloseSession(SESSION, 1),
     replace(OPENING, source=SessionId("f" * 16), shared=70),
+    replace(OPENING, newest=(504, 0, 3575)),
     CHAT,
     replace(CHAT, model=None, deadline_s=None),
     replace(CHAT, model="", deadline_s=0.0, messages=()),
@@ -377,7 +379,9 @@ def bad_chat(temperature: float = 0.0, min_p: float = 0.0, top_k: int = 1) -> En
         (
             Envelope(
                 frame=session_pb2.Frame(
-                    session_id=SESSION, tokens=session_pb2.TokenIds(ids=[1]), verified_to=0
+                    session_id=SESSION,
+                    tokens=session_pb2.TokenIds(ids=[1]),
+                    ahead=session_pb2.Ahead(verified_to=0),
                 )
             ),
             "a frame of guesses without a guess",
