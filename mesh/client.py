@@ -82,7 +82,7 @@ class ChatOptions(TypedDict, total=False):
     privacy: str
     """How far the request may go: device, mesh (the default) or cloud; see `mesh.Privacy`."""
     drafting: str
-    """How tokens are guessed ahead: none or lookup; by default as the gateway has it."""
+    """How tokens are guessed ahead: auto, none, lookup, mtp or model; by default as the gateway has it."""
 
 
 class Answer:

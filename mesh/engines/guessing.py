@@ -18,8 +18,9 @@ from typing import Generic
 import numpy as np
 from numpy.typing import NDArray
 
+from mesh.engines.cache import C
 from mesh.engines.mtp import Part, Predictor, Slots
-from mesh.engines.stage import C, R, Stage, Work
+from mesh.engines.stage import R, Stage, Work
 from mesh.errors import InternalError
 from mesh.model.sampling import sample
 from mesh.ports import Sampled, StepResult

@@ -19,30 +19,17 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mesh.engines.cache import C
 
 Rows = NDArray[np.float32]
 
 _KEPT_ROWS = 16
 """Hidden states of a frame that stay: the next one may begin so far before its end, with guesses rejected."""
-
-
-class PredictionCache(Protocol):
-    """Keys and values of the prediction's layer for one session."""
-
-    length: int
-    """Slots that are filled."""
-    context: int
-    """Slots that there may be."""
-
-    def copy_from(self, source: Self, num_positions: int, /) -> None:
-        """Begin with the first slots of another session's."""
-
-
-C = TypeVar("C", bound=PredictionCache)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,28 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mesh.engines.cache import C
 from mesh.engines.mtp import Predictor, Slots
 from mesh.errors import NotFinite
 from mesh.ports import Step
 from mesh.spec import ModelSpec
 from mesh.types import Payload, Sampling, Span
-
-
-class Cache(Protocol):
-    """The keys and values of one session at one stage."""
-
-    length: int
-    """Positions that are filled."""
-    context: int
-    """Positions that there may be."""
-
-    def copy_from(self, source: Self, num_positions: int, /) -> None:
-        """Begin with the first positions of another session's cache of the same stage."""
 
 
 class Run(Protocol):
@@ -41,7 +30,6 @@ class Run(Protocol):
         """Positions by which it takes its session further."""
 
 
-C = TypeVar("C", bound=Cache)
 R = TypeVar("R", bound=Run)
 
 

@@ -13,9 +13,10 @@ from typing import Generic
 import numpy as np
 from numpy.typing import NDArray
 
+from mesh.engines.cache import C
 from mesh.engines.guessing import guess
 from mesh.engines.mtp import Slots
-from mesh.engines.stage import C, R, Session, Stage, Work
+from mesh.engines.stage import R, Session, Stage, Work
 from mesh.errors import InternalError, MeshError, ShapeMismatch, StageNotLoaded, UnknownSession
 from mesh.model.edges import check_ids
 from mesh.model.sampling import sample

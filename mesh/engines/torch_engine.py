@@ -63,7 +63,7 @@ def _load(placement: Placement, key: StageKey, path: Path, spec: ModelSpec) -> _
 
 
 class _Stage:
-    """See `mesh.engines.staged.Stage`."""
+    """See `mesh.engines.stage.Stage`."""
 
     def __init__(self, stage: reference.Stage, prediction: Prediction | None, guard: _Guard) -> None:
         self.spec, self.span = stage.spec, stage.span

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import NamedTuple, Protocol
 
+from mesh.types import Drafting
+
 _LONGEST, _SHORTEST = 4, 2  # tokens that a place in the text must have in common with its end
 _TELLING = 16  # a longer run in common says no more
 _GRADES = (3, 4, 8, 16)  # tokens in common from which on a guess belongs to the next grade
@@ -66,7 +68,7 @@ class PromptLookup:
     Text that is quoted, edited or summed up repeats itself. Source: Saxena, Prompt Lookup Decoding (2023).
     """
 
-    name = "lookup"
+    name = Drafting.LOOKUP
 
     def __init__(self) -> None:
         self._tokens: list[int] = []

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from mesh.config import MAX_FRAME_POSITIONS
 from mesh.errors import BadSetting, ContextExceeded
-from mesh.logic.speculation import MOST_PENDING, STAGE, Speculation
+from mesh.logic.speculation import MOST_PENDING, Speculation
 from mesh.messages import GUESSES_SINCE, Frame, Resume, Token
-from mesh.types import Ahead, FinishReason, Guesses, Plan, SessionId, TokenIds
+from mesh.types import Ahead, Drafting, FinishReason, Guesses, Plan, SessionId, TokenIds
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +241,7 @@ class Session:
         if took_s is not None:
             speculation.took(took_s)
         speculation.came(taken)
-        speculation.told(STAGE, token.guessed)
+        speculation.told(Drafting.MTP, token.guessed)
 
     def _guessing(self, speculation: Speculation, most: int) -> Iterator[Frame]:
         """The newest token with what may follow it, and what may follow that in frames of its own."""

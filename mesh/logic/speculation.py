@@ -25,7 +25,7 @@ from math import ceil, prod
 from mesh.logic.batching import FEW_ROWS
 from mesh.logic.drafting import NOTHING, Drafter, Guess, Kind, Told
 from mesh.logic.traversal_times import TraversalTimes
-from mesh.types import Drafted, Guesses
+from mesh.types import Drafted, Drafting, Guesses
 
 MOST_DRAFTS = FEW_ROWS - 1
 """In one frame: with the token before them they are still a short frame, which no stage cuts."""
@@ -154,7 +154,7 @@ class Speculation:
     @property
     def asks_stage(self) -> bool:
         """Whether the last stage is to guess."""
-        return any(drafter.name == STAGE for drafter in self._drafters)
+        return any(drafter.name == Drafting.MTP for drafter in self._drafters)
 
     @property
     def num_wanted(self) -> int:
@@ -180,7 +180,7 @@ class Speculation:
         for drafter in self._drafters:
             if isinstance(drafter, Told) and drafter.name == name:
                 drafter.told(guessed)
-        self._num_told = 0 if name == STAGE else len(guessed)
+        self._num_told = 0 if name == Drafting.MTP else len(guessed)
 
     def took(self, seconds: float) -> None:
         """The tokens that are waited for came so long after those before them."""
@@ -286,7 +286,7 @@ class Speculation:
 
     def _may_fill(self, asked: set[str]) -> bool:
         """Whether frames may go ahead: not where the last stage guesses, which would do little else then."""
-        return self._num_ahead is None and self._num_stages > 1 and STAGE not in asked
+        return self._num_ahead is None and self._num_stages > 1 and Drafting.MTP not in asked
 
     def _filled(self, guess: Guess, chances: Sequence[float], depth: int) -> _Choice:
         """What it is worth to have as many frames under way as the stages can work on at once.
@@ -312,7 +312,3 @@ class Speculation:
 
     def _odds_of(self, kind: Kind) -> _Odds:
         return self._odds.setdefault(kind, _Odds(_DOUBTS * kind.hope, _DOUBTS))
-
-
-STAGE = "mtp"
-"""Name of the drafter that passes on what the last stage guesses."""

@@ -22,7 +22,7 @@ from mesh.logic.session import Session
 from mesh.messages import CloseSession, Frame, OpenSession, Progress, Resume, SessionFailed, Token
 from mesh.roles.deployer import Deployer, LoadFailed
 from mesh.roles.peers import Peers
-from mesh.types import Hop, NodeRecord, Plan, Sampling, SessionId, TokenIds
+from mesh.types import Drafting, Hop, NodeRecord, Plan, Sampling, SessionId, TokenIds
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,6 @@ class DraftMeans:
     peers: Peers
     deployer: Deployer
 
-
-MODEL = "model"
-"""Name of the drafter that passes on what a small model guesses."""
 
 _log = logging.getLogger(__name__)
 
@@ -109,7 +106,7 @@ class DraftModel:
         except MeshError as error:
             return self._failed(error)
         self._num_fed = len(history)
-        return speculation.told(MODEL, (token.token, *token.guessed))
+        return speculation.told(Drafting.MODEL, (token.token, *token.guessed))
 
     def hear(self, message: Token | Resume | Progress | SessionFailed) -> None:
         """Take what the worker sends for its session."""

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from mesh.config import Planning
 from mesh.errors import MeshError
 from mesh.logic.drafting import Drafter, PromptLookup, Told
-from mesh.logic.speculation import STAGE, Speculation
+from mesh.logic.speculation import Speculation
 from mesh.ports import Library, TextCodec
-from mesh.roles.draft_model import MODEL
 from mesh.spec import ModelSpec
 from mesh.types import Digest, Drafting
 
@@ -45,14 +44,14 @@ class Guessing:
         if wanted in (Drafting.AUTO, Drafting.LOOKUP):
             drafters.append(PromptLookup())
         if wanted in (Drafting.AUTO, Drafting.MTP) and spec.has_mtp:
-            drafters.append(Told(STAGE, spec.vocab_size))
+            drafters.append(Told(Drafting.MTP, spec.vocab_size))
         model, note = None, ""
         if wanted is Drafting.MTP and not (spec.has_mtp or spec.no_mtp):  # that is said of the model anyway
             note = f"{spec.name} guesses no tokens by itself: it has no layer for that"
         if wanted in (Drafting.AUTO, Drafting.MODEL):
             model, note = await self._model(spec, codec, is_asked=wanted is Drafting.MODEL)
         if model is not None:
-            drafters.append(Told(MODEL, spec.vocab_size))
+            drafters.append(Told(Drafting.MODEL, spec.vocab_size))
         depth, num_ahead = self._planning.draft_depth, self._planning.draft_ahead
         speculation = Speculation(drafters, depth, num_ahead) if drafters else None
         return Guesswork(speculation, model, note)

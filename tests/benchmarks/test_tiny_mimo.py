@@ -38,6 +38,7 @@ from mesh.model.quant import round_to_groups
 from mesh.model.stage import Stage
 from mesh.spec import INT4_GROUP, ModelSpec
 from mesh.types import ChatMessage, Digest, Precision
+from tests.torch_threads import one_torch_thread
 
 SMALL = Shape(
     VOCAB_SIZE, hidden_size=32, num_layers=3, num_heads=2, num_kv_heads=1, head_dim=16, intermediate_size=64
@@ -48,11 +49,8 @@ SUM = re.compile(r"(\d+) \+ (\d+) = (\d+)")
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Compute on one thread: small products gain nothing from two and wait for them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_torch_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -22,17 +22,15 @@ from mesh.ports import Prefix, Sampled, Step
 from mesh.spec import ModelSpec
 from mesh.types import CacheKey, Hidden, Payload, Precision, Sampling, SessionId, Span, StageKey, TokenIds
 from tests.model import mimo
+from tests.torch_threads import one_torch_thread
 
 TEXT = tuple(token * 37 % mimo.VOCABULARY for token in range(1, 41))
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Compute on one thread: small products only wait for a second one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_torch_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import torch
 
 from mesh.engines.engine import Engine
 from mesh.engines.native.engine import NativeEngine
@@ -22,6 +21,7 @@ from mesh.spec import ModelSpec
 from mesh.types import ChatMessage, Digest, Precision, Sampling
 from tests.engines.test_mtp import Chain
 from tests.tiny_mimo import FOLDER, questions
+from tests.torch_threads import one_torch_thread
 
 LEAST_ACCEPTED = 0.8
 LEAST_A_TRAVERSAL = 1.7
@@ -33,11 +33,8 @@ Say = Callable[[str], None]
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Compute on one thread: small products only wait for a second one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_torch_thread():
+        yield
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from mesh.model.stage import Stage
 from mesh.ports import Prefix, Sampled, Step, StepResult
 from mesh.types import CacheKey, Hidden, Payload, Precision, Sampling, SessionId, Span, StageKey, TokenIds
 from tests.model.tiny import SPEC, write
+from tests.torch_threads import one_torch_thread
 
 PROMPT = tuple(token * 37 % SPEC.vocab_size for token in range(1, 41))
 DTYPES = pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -23,11 +24,8 @@ DTYPES = pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Compute on one thread: small products only wait for a second one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_torch_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

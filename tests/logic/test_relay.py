@@ -324,7 +324,7 @@ _LOST_BEFORE: list[Step] = [("deliver many", 0), ("break links", 2)]
 _GUESSES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
     **_CHAINS,
     steps=st.lists(st.one_of(_STEPS, _TAKE_OVER), max_size=25),

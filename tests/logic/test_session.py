@@ -17,12 +17,13 @@ from mesh.logic.session import (
     needed_context,
     planned_context,
 )
-from mesh.logic.speculation import STAGE, Speculation
+from mesh.logic.speculation import Speculation
 from mesh.messages import Frame, Resume, Token
 from mesh.types import (
     Address,
     DeviceClass,
     Drafted,
+    Drafting,
     FinishReason,
     Guesses,
     NodeId,
@@ -458,7 +459,7 @@ def test_a_reopened_route_is_told_by_which_tokens_guesses_were_right() -> None:
 
 def test_a_stage_that_guesses_is_told_the_tokens_and_what_it_guessed_goes_along() -> None:
     prompt = tuple(range(100, 105))
-    session = Session(OURS, prompt, 9, frozenset({STOP}), Speculation([Told(STAGE)], 2))
+    session = Session(OURS, prompt, 9, frozenset({STOP}), Speculation([Told(Drafting.MTP)], 2))
     asked = session.frames_from(0, 3)
     assert [(frame.tokens, frame.num_wanted) for frame in asked] == [(prompt[:3], 0), (prompt[3:], 2)]
     accepted = heard(session, Token(OURS, 0, 5, 7, (), (8, 9)))

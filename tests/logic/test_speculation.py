@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from mesh.logic.drafting import Guess, Kind, Told
-from mesh.logic.speculation import MOST_DRAFTS, STAGE, Speculation
-from mesh.types import Drafted, Guesses
+from mesh.logic.speculation import MOST_DRAFTS, Speculation
+from mesh.types import Drafted, Drafting, Guesses
 
 ALONE_S = 0.02
 RIGHT = tuple(range(1, MOST_DRAFTS + 1))
@@ -152,24 +152,24 @@ def test_what_went_ahead_and_was_right_is_counted_with_the_frame_that_it_came_wi
 
 
 def test_a_model_that_guesses_badly_is_seldom_asked() -> None:
-    speculation = Speculation([Told(STAGE)])
+    speculation = Speculation([Told(Drafting.MTP)])
     wanted = []
     for _ in range(60):
         (sending,) = speculation.sending(100)
         wanted.append(speculation.num_wanted)
         speculation.took(ALONE_S * (1 + 0.2 * len(sending.tokens)))
         speculation.came((99,))
-        speculation.told(STAGE, (1, 2, 3)[: wanted[-1]])
+        speculation.told(Drafting.MTP, (1, 2, 3)[: wanted[-1]])
     assert sum(count > 0 for count in wanted[-20:]) == 5
 
 
 def test_a_model_that_guesses_well_is_asked_for_more() -> None:
-    speculation = Speculation([Told(STAGE)])
-    speculation.told(STAGE, (1, 2))
+    speculation = Speculation([Told(Drafting.MTP)])
+    speculation.told(Drafting.MTP, (1, 2))
     for _ in range(40):
         (sending,) = speculation.sending(100)
         wanted = speculation.num_wanted
         speculation.took(ALONE_S * (1 + 0.05 * len(sending.tokens)))
         speculation.came((*sending.tokens, 7))
-        speculation.told(STAGE, tuple(range(wanted)))
+        speculation.told(Drafting.MTP, tuple(range(wanted)))
     assert len(sending.tokens) == MOST_DRAFTS

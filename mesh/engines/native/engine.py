@@ -52,7 +52,7 @@ def _load(kernels: Kernels, num_threads: int, key: StageKey, path: Path, spec: M
 
 
 class _Stage:
-    """See `mesh.engines.staged.Stage`."""
+    """See `mesh.engines.stage.Stage`."""
 
     def __init__(self, loaded: Loaded, num_threads: int) -> None:
         stage, prediction = loaded.stage, loaded.prediction

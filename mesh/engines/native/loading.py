@@ -66,8 +66,7 @@ class _Parts:
         embedding = self._embedding() if self.spec.is_first(span) else None
         if not self.spec.is_last(span):
             return Weights(layers, embedding, None, None)
-        head = embedding if self.spec.tied_embeddings else None
-        return Weights(layers, embedding, self._norm("final-norm", FINAL_NORM), head or self._head())
+        return Weights(layers, embedding, self._norm("final-norm", FINAL_NORM), self._head(embedding))
 
     def prediction(self, weights: Weights) -> Weights:
         """One layer, between the ends that the last stage has or needs for it."""
@@ -86,8 +85,11 @@ class _Parts:
     def _embedding(self) -> Part:
         return self._table("embedding", EMBEDDING)
 
-    def _head(self) -> Part:
-        return self._table("embedding" if self.spec.tied_embeddings else "head", head_name(self.spec))
+    def _head(self, embedding: Part | None) -> Part:
+        """The embedding's own table where the model has one for both."""
+        if self.spec.tied_embeddings:
+            return embedding or self._embedding()
+        return self._table("head", head_name(self.spec))
 
     def _table(self, part: str, name: str) -> Part:
         return self.packs.get(part, partial(read_table, self.file, self.spec, name))
