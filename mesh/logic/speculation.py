@@ -43,6 +43,7 @@ _WORTH = 1.03  # times as many tokens a second as without: below it what was mea
 _DOUBTS = 4.0  # trials that count for nothing was seen yet
 _FADES = 0.95  # what an older trial weighs, for each one since
 _SUREST = 0.98  # no guess counts as more certain
+_HOPED = 2.0  # what comes of filling is hoped to be so many times better, while nobody has seen it
 _CURIOUS = 16  # traversals in which a model is asked for one guess more than is sent: maybe more would pay
 _SELDOM = 4  # times, after these, in which it is asked so once
 
@@ -296,7 +297,7 @@ class Speculation:
         """
         each = depth + 1
         times, intervals = self._times, self._intervals
-        at_once_s = intervals.alone_s or times.alone_s / self._num_stages
+        at_once_s = intervals.alone_s or times.alone_s / (_HOPED * self._num_stages)
         num_ahead = min(MOST_AHEAD, ceil(times.alone_s / at_once_s), (len(chances) - depth) // each)
         is_asked = any(kind.drafter in self._told for kind in guess.kinds)
         through_s = times.of(depth, depth + num_ahead * each if is_asked else 0)
