@@ -163,7 +163,7 @@ class Speculation:
         if self._depth is not None:
             return min(MOST_WANTED, self._depth + (self._num_ahead or 0) * (self._depth + 1))
         is_curious = self._num_traversals < _CURIOUS or self._num_traversals % _SELDOM == 0
-        is_used = bool(self._told & {kind.drafter for kind in self._choice.guess.kinds})
+        is_used = self._is_told(self._choice.guess)
         return min(MOST_WANTED, self._choice.num_tokens * is_used + is_curious)
 
     def route(self, num_stages: int) -> None:
@@ -275,19 +275,24 @@ class Speculation:
         # None counts as more likely than the one before it: behind a wrong one nothing is judged.
         chances = list(accumulate((self._odds_of(kind).chance for kind in guess.kinds), min))
         expected, likely = 1.0, 1.0
-        asked = {kind.drafter for kind in guess.kinds} & self._told
+        is_told, may_fill = self._is_told(guess), self._may_fill(guess)
         for depth in range(min(MOST_DRAFTS, len(chances)) + 1):
             if depth:
                 likely *= chances[depth - 1]
                 expected += likely
-            share = self._times.of(depth, depth if asked else 0) / self._times.alone_s
+            share = self._times.of(depth, depth if is_told else 0) / self._times.alone_s
             yield _Choice(guess, depth, 0, expected / share)
-            if self._may_fill(asked) and len(chances) > 2 * depth:
+            if may_fill and len(chances) > 2 * depth:
                 yield self._filled(guess, chances, depth)
 
-    def _may_fill(self, asked: set[str]) -> bool:
+    def _is_told(self, guess: Guess) -> bool:
+        """Whether it took a model's time."""
+        return any(kind.drafter in self._told for kind in guess.kinds)
+
+    def _may_fill(self, guess: Guess) -> bool:
         """Whether frames may go ahead: not where the last stage guesses, which would do little else then."""
-        return self._num_ahead is None and self._num_stages > 1 and Drafting.MTP not in asked
+        is_of_stage = any(kind.drafter == Drafting.MTP for kind in guess.kinds)
+        return self._num_ahead is None and self._num_stages > 1 and not is_of_stage
 
     def _filled(self, guess: Guess, chances: Sequence[float], depth: int) -> _Choice:
         """What it is worth to have as many frames under way as the stages can work on at once.
@@ -299,8 +304,7 @@ class Speculation:
         times, intervals = self._times, self._intervals
         at_once_s = intervals.alone_s or times.alone_s / (_HOPED * self._num_stages)
         num_ahead = min(MOST_AHEAD, ceil(times.alone_s / at_once_s), (len(chances) - depth) // each)
-        is_asked = any(kind.drafter in self._told for kind in guess.kinds)
-        through_s = times.of(depth, depth + num_ahead * each if is_asked else 0)
+        through_s = times.of(depth, depth + num_ahead * each if self._is_told(guess) else 0)
         added_s = times.of(depth, 0) - times.alone_s
         interval_s = intervals.of(depth, 0) if intervals.is_known else at_once_s + added_s
         used = chances[: depth + num_ahead * each]
